@@ -1,0 +1,1 @@
+"""fastnn: compute kernels for neural networks on the CPU."""

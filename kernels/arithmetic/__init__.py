@@ -1,0 +1,1 @@
+"""Elementwise arithmetic with broadcasting. Reference only: NumPy's own loops already run at the speed of memory."""
