@@ -44,7 +44,8 @@ class Cost(NamedTuple):
 
 class Draw(NamedTuple):
     """How an example draws one array: ``kind`` is "normal", "uniform" (in [low, high)), "integers" (in [low, high)) or
-    "signs" (-1 or 1)."""
+    "signs" (-1 or 1) or
+    "booleans"."""
 
     shape: Shape
     kind: str = "normal"

@@ -136,15 +136,20 @@ def integers(name: str, value: Any, count: int, minimum: int | None = None) -> t
 
 def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """A Python float in [low, high]; NaN and everything that is no number is refused."""
-    if isinstance(value, (str, bytes, complex)):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+    result = number(name, value)
     if not low <= result <= high:
         raise ValueError(f"{name}: expected a number in [{low}, {high}], got {result}")
     return result
+
+
+def number(name: str, value: Any) -> float:
+    """A Python float of any number, infinity and NaN included."""
+    if isinstance(value, (str, bytes, complex)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
