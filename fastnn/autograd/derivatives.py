@@ -1,0 +1,185 @@
+"""Derivatives of functions of plain arrays: vjp, jacobian, gradcheck."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.functional import checks
+
+from . import tape
+from .tensor import Tensor
+
+
+def vjp(f: Callable[..., Any], *arrays: Any, **params: Any) -> tuple[np.ndarray, Callable[..., tuple[np.ndarray | None, ...]]]:
+    """Value of ``f(*arrays, **params)``, and the function that pulls gradients back through it.
+
+    Parameters
+    ----------
+    f : callable
+        Any function made of fastnn calls that returns one Tensor.
+    *arrays : array
+        Kept, not copied: change them only after the last call of the pullback.
+    **params
+        Passed on to ``f``.
+
+    Returns
+    -------
+    y : array
+    pullback : callable
+        ``pullback(dy, out=None)`` -> a tuple with the gradient of ``<dy, y>`` for each array (None for integer arrays). It may be called
+        any number of times. ``out``, a tuple with an array (or None) for each argument, is written to without allocating.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument of ``f``, ``dy`` or ``out`` does not fit; nothing is written then.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> import fastnn.functional as F
+    >>> y, pullback = fastnn.vjp(F.relu, np.array([-1.0, 2.0]))
+    >>> pullback(np.array([1.0, 1.0]))
+    (array([0., 1.]),)
+    """
+    inputs = [_input(f"arrays[{index}]", value) for index, value in enumerate(arrays)]
+    with tape.enable_grad():
+        result = f(*inputs, **params)
+    if not isinstance(result, Tensor):
+        if type(result) is not np.ndarray:
+            raise TypeError(f"f: expected a function that returns one Tensor, got {type(result).__name__}")
+        result = Tensor(result)
+    y = result.numpy()
+
+    def pullback(dy: Any, out: Sequence[np.ndarray | None] | None = None) -> tuple[np.ndarray | None, ...]:
+        gradient = checks.array("dy", dy.numpy() if isinstance(dy, Tensor) else dy, dtype=y.dtype)
+        checks.check_shape("dy", gradient, y.shape)
+        targets = _targets(inputs, out, gradient)
+        found = tape.backpropagate(result, gradient, targets, retain=True) if result.requires_grad else {}
+        gradients: list[np.ndarray | None] = []
+        for value in inputs:
+            if not isinstance(value, Tensor):
+                gradients.append(None)
+                continue
+            target = targets.get(id(value))
+            computed = found[id(value)][1] if id(value) in found else np.zeros(value.shape, value.dtype)
+            if target is not None and computed is not target:
+                np.copyto(target, computed)
+            gradients.append(computed if target is None else target)
+        return tuple(gradients)
+
+    return y, pullback
+
+
+def _input(name: str, value: Any) -> Any:
+    """A leaf for a floating array; what has no gradient (integers, booleans) as it is."""
+    array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(name, value)
+    return array if array.dtype.kind in "biu" else Tensor(checks.array(name, array), requires_grad=True)
+
+
+def _targets(inputs: Sequence[Any], out: Any, gradient: np.ndarray) -> dict[int, np.ndarray]:
+    """The arrays to write to, by the id of their leaf, all checked before anything is written."""
+    if out is None:
+        return {}
+    if not isinstance(out, Sequence) or len(out) != len(inputs):
+        raise ValueError(f"out: expected a tuple of {len(inputs)} arrays, got {type(out).__name__} of {len(out) if hasattr(out, '__len__') else 1}")
+    targets: dict[int, np.ndarray] = {}
+    for index, (value, array) in enumerate(zip(inputs, out, strict=True)):
+        if array is None:
+            continue
+        if not isinstance(value, Tensor):
+            raise ValueError(f"out[{index}]: expected None, because argument {index} has no gradient")
+        checks.out(array, value.shape, value.dtype, f"out[{index}]")
+        others = [*targets.values(), *(v.numpy() if isinstance(v, Tensor) else v for v in inputs), gradient]
+        if any(np.may_share_memory(array, other) for other in others):
+            raise ValueError(f"out[{index}]: the array overlaps an input, dy or another output")
+        targets[id(value)] = array
+    return targets
+
+
+def jacobian(f: Callable[..., Any], x: Any) -> np.ndarray:
+    """The derivative of ``f`` at ``x`` in numerator layout: ``J[i, j] = d y_i / d x_j``, shape ``y.shape + x.shape``.
+
+    Costs one backward pass for each element of the result.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> fastnn.jacobian(lambda x: x * x, np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    y, pullback = vjp(f, x)
+    leaf = x.numpy() if isinstance(x, Tensor) else checks.array("x", x)
+    result = np.empty((y.size, *leaf.shape), y.dtype)
+    for row in range(y.size):
+        dy = np.zeros(y.shape, y.dtype)
+        dy.flat[row] = 1
+        result[row] = pullback(dy)[0]
+    return result.reshape(*y.shape, *leaf.shape)
+
+
+def gradcheck(
+    f: Callable[..., Any],
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    rtol: float = 1e-5,
+    atol: float = 1e-7,
+    directions: int = 3,
+    rng: Any = 0,
+) -> bool:
+    """Compare the gradients of ``f`` with central differences along random directions, in float64.
+
+    For each input and random u, v: ``<J^T u, v> = <u, (f(x + eps v) - f(x - eps v))> / (2 eps)``.
+
+    Parameters
+    ----------
+    f : callable
+        A function of Tensors that returns one Tensor.
+    inputs : array, Tensor or sequence of them
+        float64; integer arrays are passed on and not checked.
+    eps, rtol, atol : float
+        Step of the differences, and the tolerance of the comparison.
+    directions : int
+        Number of random directions for each input.
+    rng : int or numpy.random.Generator
+
+    Returns
+    -------
+    True
+
+    Raises
+    ------
+    ValueError
+        Where a gradient is wrong; the message tells of which input, with both values.
+    TypeError
+        Where an input is not float64.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> fastnn.gradcheck(lambda x: (x * x).sum(), np.array([1.0, 2.0]))
+    True
+    """
+    items = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    arrays = [item.numpy() if isinstance(item, Tensor) else checks.to_numpy(f"inputs[{i}]", item) for i, item in enumerate(items)]
+    generator = np.random.default_rng(rng)
+    for index, array in enumerate(arrays):
+        if array.dtype.kind == "f" and array.dtype != np.float64:
+            raise TypeError(f"inputs[{index}]: expected float64, got {array.dtype}")
+    y, pullback = vjp(f, *arrays)
+    for index, array in enumerate(arrays):
+        if array.dtype.kind != "f":
+            continue
+        for _ in range(directions):
+            u, v = generator.standard_normal(y.shape), generator.standard_normal(array.shape)
+            analytic = np.vdot(pullback(u)[index], v)  # type: ignore[arg-type]
+            ahead, behind = ([*arrays[:index], array + sign * eps * v, *arrays[index + 1 :]] for sign in (1, -1))
+            numeric = np.vdot(u, vjp(f, *ahead)[0] - vjp(f, *behind)[0]) / (2 * eps)
+            if not abs(analytic - numeric) <= atol * max(y.size, 1) + rtol * abs(numeric):
+                raise ValueError(f"gradcheck: along a random direction of input {index} the gradient gives {analytic}, differences {numeric}")
+    return True
