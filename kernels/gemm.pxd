@@ -18,6 +18,12 @@ cdef extern from "simd/tile.h" nogil:
     float dot_f32 "fastnn_dot_f32"(Py_ssize_t n, const float* a, const float* b) noexcept
     double dot_f64 "fastnn_dot_f64"(Py_ssize_t n, const double* a, const double* b) noexcept
 
+cdef extern from "simd/transpose.h" nogil:
+    enum:
+        VECTOR_BYTES "FASTNN_VECTOR_BYTES"
+    void transpose_f32 "fastnn_transpose_block_f32"(const float* source, Py_ssize_t stride, float* out, Py_ssize_t width) noexcept
+    void transpose_f64 "fastnn_transpose_block_f64"(const double* source, Py_ssize_t stride, double* out, Py_ssize_t width) noexcept
+
 cdef enum:
     BLOCK_K = 384       # a panel of A of this depth (21 KiB) stays in L1
     BLOCK_COLUMNS = 384  # and the packed block of B (576 KiB in float32) in L2
@@ -35,17 +41,31 @@ cdef inline void pack(
     const real* source, Py_ssize_t stride, Py_ssize_t k_stride, Py_ssize_t count, Py_ssize_t k, Py_ssize_t width, real* panel
 ) noexcept nogil:
     """panel[p][i] = source[i * stride + p * k_stride] for i < count, and zero for count <= i < width."""
-    cdef Py_ssize_t i, p
+    cdef Py_ssize_t lanes = VECTOR_BYTES // sizeof(real)
+    cdef Py_ssize_t blocked_rows = 0, blocked_k = 0, i, p
     if count < width:
         memset(panel, 0, k * width * sizeof(real))
     if stride == 1:
         for p in range(k):
             for i in range(count):
                 panel[p * width + i] = source[p * k_stride + i]
-    else:
-        for i in range(count):
-            for p in range(k):
-                panel[p * width + i] = source[i * stride + p * k_stride]
+        return
+    if k_stride == 1:
+        blocked_rows = count // lanes * lanes
+        blocked_k = k // lanes * lanes
+        p = 0
+        while p < blocked_k:
+            i = 0
+            while i < blocked_rows:
+                if real is float:
+                    transpose_f32(source + i * stride + p, stride, panel + p * width + i, width)
+                else:
+                    transpose_f64(source + i * stride + p, stride, panel + p * width + i, width)
+                i += lanes
+            p += lanes
+    for i in range(count):
+        for p in range(blocked_k if i < blocked_rows else 0, k):
+            panel[p * width + i] = source[i * stride + p * k_stride]
 
 
 cdef inline void store_tile(

@@ -1,0 +1,70 @@
+/* Transposition of square blocks in registers, for packing operands whose rows run along k.
+
+   A block of lanes x lanes elements is exchanged in log2(lanes) rounds: round s swaps the off-diagonal s x s sub-blocks of every
+   2s x 2s block. One shuffle for every lane and round; element by element the same copy took four times as long. */
+#ifndef FASTNN_TRANSPOSE_H
+#define FASTNN_TRANSPOSE_H
+
+#include "tile.h"
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FASTNN_HAS_TRANSPOSE 1
+#endif
+#endif
+
+#ifdef FASTNN_HAS_TRANSPOSE
+
+/* Lane j of the two results of round s, out of lanes 0..L-1 of the upper row and L..2L-1 of the lower one. */
+#define FASTNN_UPPER(j, s, L) ((j) & (s) ? (L) + (j) - (s) : (j))
+#define FASTNN_LOWER(j, s, L) ((j) & (s) ? (L) + (j) : (j) + (s))
+#define FASTNN_LANES_2(pick, s, L) pick(0, s, L), pick(1, s, L)
+#define FASTNN_LANES_4(pick, s, L) FASTNN_LANES_2(pick, s, L), pick(2, s, L), pick(3, s, L)
+#define FASTNN_LANES_8(pick, s, L) FASTNN_LANES_4(pick, s, L), pick(4, s, L), pick(5, s, L), pick(6, s, L), pick(7, s, L)
+#define FASTNN_LANES_16(pick, s, L) \
+    FASTNN_LANES_8(pick, s, L), pick(8, s, L), pick(9, s, L), pick(10, s, L), pick(11, s, L), pick(12, s, L), \
+        pick(13, s, L), pick(14, s, L), pick(15, s, L)
+
+#define FASTNN_ROUND(suffix, s, L)                                                                                   \
+    _Pragma("GCC unroll 16") for (int i = 0; i < L; i++)                                                            \
+        if (!(i & s)) {                                                                                              \
+            const fastnn_vector_##suffix upper = row[i], lower = row[i + s];                                         \
+            row[i] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_UPPER, s, L));                    \
+            row[i + s] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_LOWER, s, L));                \
+        }
+
+#define FASTNN_ROUNDS_2(suffix, L) FASTNN_ROUND(suffix, 1, L)
+#define FASTNN_ROUNDS_4(suffix, L) FASTNN_ROUND(suffix, 2, L) FASTNN_ROUNDS_2(suffix, L)
+#define FASTNN_ROUNDS_8(suffix, L) FASTNN_ROUND(suffix, 4, L) FASTNN_ROUNDS_4(suffix, L)
+#define FASTNN_ROUNDS_16(suffix, L) FASTNN_ROUND(suffix, 8, L) FASTNN_ROUNDS_8(suffix, L)
+
+#define FASTNN_DEFINE_TRANSPOSE(real, suffix, L)                                                                     \
+    static inline void fastnn_transpose_block_##suffix(const real *source, ptrdiff_t stride, real *out, ptrdiff_t width) { \
+        fastnn_vector_##suffix row[L];                                                                               \
+        _Pragma("GCC unroll 16") for (int i = 0; i < L; i++)                                                        \
+            row[i] = *(const fastnn_vector_##suffix *)(source + i * stride);                                         \
+        FASTNN_ROUNDS_##L(suffix, L)                                                                                 \
+        _Pragma("GCC unroll 16") for (int i = 0; i < L; i++)                                                        \
+            *(fastnn_vector_##suffix *)(out + i * width) = row[i];                                                   \
+    }
+#else
+#define FASTNN_DEFINE_TRANSPOSE(real, suffix, L)                                                                     \
+    static inline void fastnn_transpose_block_##suffix(const real *source, ptrdiff_t stride, real *out, ptrdiff_t width) { \
+        for (int i = 0; i < L; i++)                                                                                  \
+            for (int j = 0; j < L; j++)                                                                              \
+                out[j * width + i] = source[i * stride + j];                                                         \
+    }
+#endif
+
+#if FASTNN_VECTOR_BYTES == 64
+FASTNN_DEFINE_TRANSPOSE(float, f32, 16)
+FASTNN_DEFINE_TRANSPOSE(double, f64, 8)
+#elif FASTNN_VECTOR_BYTES == 32
+FASTNN_DEFINE_TRANSPOSE(float, f32, 8)
+FASTNN_DEFINE_TRANSPOSE(double, f64, 4)
+#else
+FASTNN_DEFINE_TRANSPOSE(float, f32, 4)
+FASTNN_DEFINE_TRANSPOSE(double, f64, 2)
+#endif
+
+#endif
