@@ -1,0 +1,326 @@
+"""Module: a layer or network that holds parameters and calls functionals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn import dispatch
+from fastnn.autograd import Tensor
+from fastnn.functional import checks
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module registers as its own when it is assigned to an attribute.
+
+    Parameters
+    ----------
+    data : array or Tensor
+        Shares memory with it.
+    requires_grad : bool
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+class LoadResult(NamedTuple):
+    """What ``load_state_dict(strict=False)`` did not find a partner for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Base class of layers and networks, with the interface of ``torch.nn.Module``.
+
+    Assign Parameters and Modules to attributes in ``__init__`` (after ``super().__init__()``) and define ``forward``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> from fastnn import nn
+    >>> class Twice(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layer = nn.Linear(3, 3)
+    ...     def forward(self, x):
+    ...         return self.layer(self.layer(x))
+    >>> [name for name, _ in Twice().named_parameters()]
+    ['layer.weight', 'layer.bias']
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set())
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        """Compute the output; defined by every layer."""
+        raise TypeError(f"{type(self).__name__} does not define forward()")
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if not dispatch.observed():
+            return self.forward(*args, **options)
+        with dispatch.scope(self, "forward"):
+            return self.forward(*args, **options)
+
+    # attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            raise TypeError(f"{type(self).__name__}: call super().__init__() before assigning attribute {name!r}")
+        if isinstance(value, Parameter):
+            self.register_parameter(name, value)
+        elif isinstance(value, Module):
+            self.add_module(name, value)
+        elif name in self._parameters:
+            if value is not None:
+                raise TypeError(f"{name}: expected a Parameter or None, got {type(value).__name__}")
+            self._parameters[name] = None
+        elif name in self._buffers:
+            self._buffers[name] = None if value is None else Tensor(value)
+        elif name in self._modules and value is None:
+            self._modules[name] = None
+        else:
+            self.__dict__[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            found = self.__dict__.get(table, {})
+            if name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+
+    def _forget(self, name: str) -> bool:
+        """Drop ``name`` from wherever it is registered; whether it was."""
+        self._transient.discard(name)
+        tables = [self._parameters, self._buffers, self._modules]
+        known = any(name in table for table in tables)
+        for table in tables:
+            table.pop(name, None)
+        return known
+
+    def _register(self, table: str, name: str, value: Any) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"name: expected a non-empty string without a dot, got {name!r}")
+        target = self.__dict__[table]
+        if name not in target:
+            self._forget(name)
+            self.__dict__.pop(name, None)
+        target[name] = value
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Add a parameter (None: a place that is empty and saves nothing)."""
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(f"param: expected a Parameter or None, got {type(param).__name__}")
+        self._register("_parameters", name, param)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Add an array that belongs to the state but is not trained; it is read back as a Tensor."""
+        self._register("_buffers", name, None if tensor is None else Tensor(tensor))
+        (self._transient.discard if persistent else self._transient.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule under ``name``."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"module: expected a Module or None, got {type(module).__name__}")
+        self._register("_modules", name, module)
+
+    register_module = add_module
+
+    # walking
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all under it, each once, with dotted names."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            children = [(f"{name}.{key}" if name else key, child) for key, child in module._modules.items() if child is not None]
+            stack.extend(reversed(children))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all under it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The direct submodules with their names, each once."""
+        seen: set[int] = set()
+        for name, child in self._modules.items():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        """The direct submodules."""
+        return (child for _, child in self.named_children())
+
+    def _named(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for owner, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, value in module.__dict__[table].items():
+                if value is not None and id(value) not in seen:
+                    seen.add(id(value))
+                    yield (f"{owner}.{name}" if owner else name), value
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with dotted names; a shared one comes once."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters; a shared one comes once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with dotted names."""
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def apply(self, fn: Callable[[Module], Any]) -> Module:
+        """Call ``fn`` on every submodule, then on this one."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    # state
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """What is saved, in torch's order; a tensor that is shared comes under each of its names."""
+        for table in (self._parameters, self._buffers):
+            for name, value in table.items():
+                if value is not None and name not in self._transient:
+                    yield prefix + name, value
+        for name, child in self._modules.items():
+            if child is not None:
+                yield from child._state(f"{prefix}{name}.")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and persistent buffers, under torch's keys."""
+        return {name: value.numpy().copy() for name, value in self._state()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy values into the parameters and buffers; everything is checked before anything is written.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array or Tensor
+        strict : bool
+            Refuse missing and unexpected keys.
+
+        Returns
+        -------
+        LoadResult
+            ``missing_keys`` and ``unexpected_keys``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the keys that do not fit.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict: expected a mapping, got {type(state_dict).__name__}")
+        own = dict(self._state())
+        missing = [key for key in own if key not in state_dict]
+        unexpected = [key for key in state_dict if key not in own]
+        if strict and (missing or unexpected):
+            parts = [f"{what} {', '.join(map(repr, keys))}" for what, keys in (("missing", missing), ("unexpected", unexpected)) if keys]
+            raise ValueError(f"state_dict: {'; '.join(parts)}")
+        values = {}
+        for key, target in own.items():
+            if key not in state_dict:
+                continue
+            value = state_dict[key]
+            array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(key, value)
+            if array.dtype.kind not in "biuf":
+                raise TypeError(f"{key}: expected numbers, got dtype {array.dtype}")
+            checks.check_shape(key, array, target.shape)
+            values[key] = array
+        for key, array in values.items():
+            np.copyto(own[key].numpy(), array, casting="unsafe")
+            own[key]._touch()
+        return LoadResult(missing, unexpected)
+
+    # modes
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and all under it to training (or evaluation) mode."""
+        if not isinstance(mode, (bool, np.bool_)):
+            raise TypeError(f"mode: expected a bool, got {mode!r}")
+        for module in self.modules():
+            module.__dict__["training"] = bool(mode)
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation mode."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Let all parameters take part in training, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to zero."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.numpy().fill(0)
+
+    def to(self, dtype: Any) -> Module:
+        """Convert floating parameters and buffers to ``dtype`` (float32 or float64), in place."""
+        wanted = np.dtype(dtype)
+        if wanted not in checks.FLOATS:
+            raise TypeError(f"dtype: expected float32 or float64, got {wanted}")
+        for tensor in [*self.parameters(), *self.buffers()]:
+            if tensor.dtype in checks.FLOATS and tensor.dtype != wanted:
+                tensor._data = tensor._data.astype(wanted)
+                tensor._touch()
+                if tensor._grad is not None:
+                    tensor._grad = Tensor(tensor._grad.numpy().astype(wanted))
+        return self
+
+    def float(self) -> Module:
+        """Convert to float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Module:
+        """Convert to float64."""
+        return self.to(np.float64)
+
+    # display
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the module's own line."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, child in self._modules.items():
+            body = repr(child).replace("\n", "\n  ")
+            lines.append(f"  ({name}): {body}")
+        own = self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({own})"
+        return "\n".join([f"{type(self).__name__}({own}", *lines, ")"])

@@ -1,0 +1,50 @@
+"""fastnn's own random generator. NumPy's global one is never touched."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+_lock = threading.Lock()
+_own = np.random.default_rng()
+
+
+def manual_seed(seed: int) -> None:
+    """Start fastnn's own generator anew from ``seed``, so that everything random repeats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where ``seed`` is not a non-negative int.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.manual_seed(0)
+    """
+    global _own
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"seed: expected a non-negative int, got {seed!r}")
+    if seed < 0:
+        raise ValueError(f"seed: expected a non-negative int, got {seed}")
+    with _lock:
+        _own = np.random.default_rng(int(seed))
+
+
+def generator(rng: Any = None) -> np.random.Generator:
+    """A generator: ``rng`` itself, a new one from an int seed, or for None a fresh child of fastnn's own.
+
+    The child makes calls from many threads safe: no two of them draw from one stream.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is None:
+        with _lock:
+            return np.random.default_rng(_own.integers(2**63))
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, (bool, np.bool_)):
+        if rng < 0:
+            raise ValueError(f"rng: expected a non-negative seed, got {rng}")
+        return np.random.default_rng(int(rng))
+    raise TypeError(f"rng: expected None, an int seed or a numpy.random.Generator, got {rng!r}")
