@@ -67,6 +67,11 @@ def has_numba() -> bool:
     return find_spec("numba") is not None
 
 
+def is_available(backend: str) -> bool:
+    """Whether this installation can run kernels of ``backend``."""
+    return {"cython": isa.level() != isa.NONE, "numba": has_numba(), "reference": True}[backend]
+
+
 def _default_order() -> tuple[str, ...]:
     name = os.environ.get("FASTNN_BACKEND", "").strip().lower()
     return _order_from(name, "FASTNN_BACKEND") if name else BACKENDS
@@ -195,9 +200,9 @@ def _choose(operator: Operator, order: tuple[str, ...]) -> tuple[str, Callable[.
 def _run_reference(operator, kernel, args, out, wanted):
     """The reference makes new arrays; they are copied where ``out`` asks for it. Infinities and NaN come without a warning."""
     with np.errstate(all="ignore"):
-        results = [np.asarray(result) for result in kernel(*args)]
+        results = [None if result is None else np.asarray(result) for result in kernel(*args)]
     for index, given in enumerate(out or ()):
-        if given is not None:
+        if given is not None and results[index] is not None:
             np.copyto(given, results[index])
             results[index] = given
     if wanted is not None:
@@ -214,7 +219,7 @@ def _run_kernel(operator, kernel, args, out, wanted):
     outputs: list[np.ndarray | None] = []
     results: list[np.ndarray | None] = []
     for index, (name, shape) in enumerate(zip(operator.outputs, shapes, strict=True)):
-        if wanted is not None and not wanted[index]:
+        if shape is None or (wanted is not None and not wanted[index]):
             outputs.append(None)
             results.append(None)
             continue

@@ -65,7 +65,8 @@ class Operator:
     params : tuple of str
         Array parameters in order. With ``variadic`` there is one name and any number of arrays.
     shape : callable
-        ``shape(*shapes_of_params, *attributes)`` -> a tuple with one shape for each output. An absent optional array has shape None.
+        ``shape(*shapes_of_params, *attributes)`` -> a tuple with one shape for each output. An absent optional array has shape None,
+        and so has an output that is absent because an optional array is.
     cost : callable
         ``cost(itemsize, *shapes_of_params, *attributes)`` -> Cost.
     attributes : tuple of str

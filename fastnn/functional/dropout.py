@@ -1,0 +1,44 @@
+"""Random silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..random import generator
+from . import checks
+from .arithmetic import multiply
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True, *, rng: Any = None, out: Any = None) -> Any:
+    """Inverted dropout: each element is zero with probability ``p``, the others are scaled by 1/(1-p).
+
+    Source: Srivastava et al., "Dropout" (2014), section 10 (scaling in training, so that evaluation does nothing).
+
+    Parameters
+    ----------
+    input : array
+    p : float in [0, 1]
+    training : bool
+        Where False the input is passed on.
+    rng : int or numpy.random.Generator, optional
+        Draws the mask; without it fastnn's own generator does (``fastnn.manual_seed``).
+    out : array, optional
+
+    Raises
+    ------
+    ValueError
+        Where ``p`` is outside [0, 1] or NaN.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn.functional as F
+    >>> F.dropout(np.ones(2), p=1.0)
+    array([0., 0.])
+    """
+    x = checks.array("input", input)
+    p = checks.real("p", p, 0.0, 1.0)
+    out = checks.out(out, tuple(x.shape), x.dtype)
+    if not training:
+        return checks.deliver(x, out)
+    kept = generator(rng).random(tuple(x.shape)) >= p
+    return multiply(x, kept * x.dtype.type(0 if p == 1 else 1 / (1 - p)), out=out)

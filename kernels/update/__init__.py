@@ -1,0 +1,1 @@
+"""Optimiser updates: a parameter and its state, one step further."""
