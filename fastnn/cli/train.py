@@ -1,0 +1,190 @@
+"""``fastnn train``: train a network, verify its kernels, show what its layers cost."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastnn
+from fastnn import nn, optim, random
+from fastnn.data import NAMES, Dataset, load_dataset
+from fastnn.kernels.operator import BACKENDS
+from fastnn.measure import KernelCheck, StepCost, layer_costs, verify
+from fastnn.training import History, LearningRateSchedule, WeightAverage, accuracy, fit, predict
+
+from . import networks
+from .console import print_table
+
+OPTIMIZERS = {
+    "sgd": lambda parameters, lr: optim.SGD(parameters, lr=lr, momentum=0.9, nesterov=True),
+    "adam": lambda parameters, lr: optim.Adam(parameters, lr=lr),
+    "adamw": lambda parameters, lr: optim.AdamW(parameters, lr=lr, weight_decay=0.02),
+    "rmsprop": lambda parameters, lr: optim.RMSprop(parameters, lr=lr),
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command's arguments."""
+    parser = commands.add_parser("train", help="train a network, verify its kernels, show what each layer costs")
+    parser.add_argument("dataset", nargs="?", metavar="DATASET", help=f"one of {', '.join(NAMES)} (default: digits)")
+    parser.add_argument("--data", metavar="PATH", help="a folder with MNIST's IDX files, or an .npz file")
+    parser.add_argument("--model", choices=networks.MODELS, help="by default cnn for images, mlp for classes, linear for a regression")
+    parser.add_argument("--epochs", type=_positive_int, metavar="N")
+    parser.add_argument("--batch-size", type=_positive_int, metavar="N")
+    parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="adamw", help="default: adamw")
+    parser.add_argument("--lr", type=_positive_float, metavar="RATE", help="largest learning rate (it rises, then falls)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the split, the weights and the order (default: 0)")
+    parser.add_argument("--backend", choices=BACKENDS, help="run on this backend")
+    parser.add_argument("--threads", type=_positive_int, metavar="N")
+    parser.add_argument("--plot", metavar="FILE", help="draw loss curves, confusion matrix, weights or filters (.png, .svg, .pdf)")
+    parser.add_argument("--save", metavar="FILE", help="save the weights as safetensors")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=run)
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _positive_float(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, verify, measure, report; 1 where a kernel disagrees with the reference."""
+    if options.dataset and options.data:
+        raise ValueError(f"give a data set's name or --data, not both: got {options.dataset!r} and --data {options.data}")
+    if options.dataset and options.dataset not in NAMES:
+        raise ValueError(f"no data set is called {options.dataset!r}; expected one of {', '.join(NAMES)}, or --data PATH")
+    for option, needed in (("plot", "matplotlib"), ("save", "safetensors")):
+        _check_target(option, getattr(options, option), needed)
+    if options.threads:
+        fastnn.set_num_threads(options.threads)
+    with fastnn.use_backend(options.backend) if options.backend else contextlib.nullcontext():
+        return _run(options)
+
+
+def _check_target(option: str, target: str | None, package: str) -> None:
+    """What would fail at the end had better fail before the training."""
+    from importlib.util import find_spec
+
+    if target is None:
+        return
+    if find_spec(package) is None:
+        raise ImportError(f"--{option} needs {package}: pip install 'fastnn[train]'")
+    if not Path(target).absolute().parent.is_dir() or Path(target).is_dir():
+        raise ValueError(f"--{option}: no file can be written at {target}")
+    if option == "plot":
+        from fastnn.plotting import check_format
+
+        check_format(target)
+
+
+def _run(options: argparse.Namespace) -> int:
+    data = load_dataset(options.data or options.dataset or "digits", seed=options.seed)
+    random.manual_seed(options.seed)
+    kind = options.model or networks.default_model(data)
+    model, plan = networks.build(kind, data), networks.recipe(kind, data)
+    epochs, batch_size = options.epochs or plan.epochs, min(options.batch_size or plan.batch_size, len(data.x_train))
+    lr = options.lr or plan.lr
+    loss = nn.CrossEntropyLoss() if data.classes else nn.MSELoss()
+    optimizer = OPTIMIZERS[options.optimizer](model.parameters(), lr)
+    steps = epochs * -(-len(data.x_train) // batch_size)
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{data.name}: {len(data.x_train):,} rows for training, {len(data.x_test):,} held out; {kind} with {parameters:,} parameters")
+    history = fit(
+        model, (data.x_train, data.y_train), validation=(data.x_test, data.y_test), loss=loss, optimizer=optimizer,
+        epochs=epochs, batch_size=batch_size, callbacks=[LearningRateSchedule(schedule, every="batch"), WeightAverage(0.8)],
+        progress=not options.quiet,
+    )  # fmt: skip
+    word = "interrupted after" if history.interrupted else "trained"
+    print(f"{word} {history.epochs} epochs in {history.seconds:.1f} s")
+    batch = data.x_train[:batch_size], data.y_train[:batch_size]
+    checks = verify(model, *batch, loss, optimizer)
+    _print_checks(checks)
+    _print_costs(layer_costs(model, *batch, loss, optimizer), batch_size)
+    prediction = predict(model, data.x_test)
+    if options.plot:
+        from fastnn.plotting import plot_training
+
+        plot_training(options.plot, model, history, data, prediction)
+    if options.save:
+        _save(options.save, model, kind, data, history)
+    _print_result(data, prediction)
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def _print_checks(checks: list[KernelCheck]) -> None:
+    rows = []
+    for check in checks:
+        shapes = " ".join("-" if shape is None else "x".join(map(str, shape)) or "scalar" for shape in check.shapes)
+        rows.append([check.operator, check.backend, shapes, f"{check.error:.1e}", f"{check.tolerance:.1e}", "yes" if check.ok else "NO"])
+    failed = sum(not check.ok for check in checks)
+    verdict = f"{failed} of {len(checks)} disagree" if failed else f"all {len(checks)} agree"
+    print_table(
+        f"Kernels against the reference in float64: {verdict}", ["operator", "backend", "shapes", "max error", "allowed", "agrees"], rows
+    )
+
+
+def _print_costs(cost: StepCost, batch_size: int) -> None:
+    rows = []
+    for layer in cost.layers:
+        cells = [f"{layer.name} {layer.kind}".strip()]
+        for phase in ("forward", "backward", "update"):
+            cells += [_milliseconds(layer.seconds[phase]), _megaflops(layer.flops[phase])]
+        rows.append([*cells, f"{layer.total / cost.seconds:.1%}"])
+    rows.append(["Python, between the kernels", *["-"] * 6, f"{cost.outside / cost.seconds:.1%}"])
+    columns = ["layer", "forward ms", "MFLOP", "backward ms", "MFLOP", "update ms", "MFLOP", "share"]
+    print_table(f"Cost of a step of {batch_size} rows: {cost.seconds * 1e3:.2f} ms", columns, rows)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f}" if seconds else "-"
+
+
+def _megaflops(flops: int) -> str:
+    return f"{flops / 1e6:.3f}" if flops else "-"
+
+
+def _save(path: str, model: nn.Module, kind: str, data: Dataset, history: History) -> None:
+    """Weights, with a description of the network that a reader can build it again from."""
+    described = {
+        "model": kind,
+        "dataset": data.name,
+        "input_shape": list(data.x_train.shape[1:]),
+        "outputs": data.outputs,
+        "classes": list(data.classes),
+        "layers": [repr(layer) for layer in model.children()],
+        "epochs": history.epochs,
+    }
+    fastnn.save(model.state_dict(), path, metadata={"fastnn.network": json.dumps(described)})
+    print(f"saved {path}")
+
+
+def _print_result(data: Dataset, prediction: np.ndarray) -> None:
+    if data.classes:
+        print(f"held-out accuracy: {100 * accuracy(prediction, data.y_test):.1f} %")
+        return
+    error = prediction.astype(np.float64) - data.y_test
+    rmse = math.sqrt(np.mean(error**2)) * data.target_scale
+    spread = np.sum((data.y_test - data.y_test.mean(0, dtype=np.float64)) ** 2)
+    r2 = 1 - np.sum(error**2) / spread if spread else math.nan
+    print(f"held-out RMSE: {rmse:.4g}, R2: {r2:.2f}")

@@ -1,0 +1,149 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from fastnn import nn, optim, random
+from fastnn.functional import checks
+
+from .callbacks import Callback, History, Run
+from .progress import progress_callback
+from .steps import Metric, accuracy, dtype_of, evaluate, mode_kept, rows_of, train_step
+
+
+def fit(
+    model: nn.Module,
+    train: tuple[Any, Any],
+    *,
+    validation: tuple[Any, Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    optimizer: Any = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    rng: Any = None,
+    metric: Metric | None = None,
+    callbacks: Sequence[Callback] = (),
+    clip_grad_norm: float | None = None,
+    clip_grad_value: float | None = None,
+    progress: bool = True,
+) -> History:
+    """Train ``model`` in mini-batches; the partial last batch takes part.
+
+    Ctrl-C ends the training and leaves a model that can be used, in the mode (training or evaluation) that it had before, and a
+    history of the finished epochs with ``interrupted=True``.
+
+    Parameters
+    ----------
+    model : Module
+    train, validation : (x, y)
+        Arrays with as many rows each. Floats are converted to the dtype of the model's parameters (a copy where it differs).
+    loss : callable, optional
+        ``loss(prediction, target)`` -> scalar Tensor. By default CrossEntropyLoss for integer targets and MSELoss for floats.
+    optimizer : optional
+        By default Adam over all parameters.
+    epochs, batch_size : int
+    shuffle : bool
+        Draw a new order for each epoch.
+    rng : Generator or int, optional
+        Of the order; by default fastnn's own.
+    metric : callable, optional
+        ``metric(prediction, target)`` -> float, on arrays; it is logged under its name. By default ``accuracy`` for integer targets.
+    callbacks : sequence of Callback
+    clip_grad_norm, clip_grad_value : float, optional
+        Limits of the gradient's norm and of its elements.
+    progress : bool
+        Show loss, metric and examples/s: a bar where rich is installed, else a few lines on stderr.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where arguments do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> from fastnn import nn
+    >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> history = fastnn.fit(model, (x, np.array([0, 1, 1, 0])), epochs=3, progress=False)
+    >>> history.epochs
+    3
+    """
+    epochs, batch_size = checks.integer("epochs", epochs, 1), checks.integer("batch_size", batch_size, 1)
+    x, y = _pair("train", train, model)
+    held_out = None if validation is None else _pair("validation", validation, model)
+    has_classes = y.dtype.kind != "f"
+    loss = loss or (nn.CrossEntropyLoss() if has_classes else nn.MSELoss())
+    metric = metric or (accuracy if has_classes and y.ndim == 1 else None)
+    optimizer = optimizer or optim.Adam(model.parameters())
+    generator = random.generator(rng)
+    run, history = Run(model, optimizer, epochs, len(x), batch_size), History()
+    listeners = [history, *([progress_callback()] if progress else []), *callbacks]
+    clipping = {"clip_grad_norm": clip_grad_norm, "clip_grad_value": clip_grad_value}
+    start = perf_counter()
+    with mode_kept(model):
+        try:
+            _tell(listeners, "on_start", run)
+            while run.epoch < epochs and not run.stop:
+                order = generator.permutation(len(x)) if shuffle else np.arange(len(x))
+                _train_epoch(run, x, y, order, loss, metric, clipping, listeners)
+                if held_out is not None:
+                    value, score = evaluate(model, *held_out, loss, metric)
+                    run.logs |= {"val_loss": value} if score is None else {"val_loss": value, f"val_{_name(metric)}": score}
+                run.epoch += 1
+                _tell(listeners, "on_epoch_end", run)
+        except KeyboardInterrupt:
+            history.interrupted = True
+        finally:
+            history.seconds = perf_counter() - start
+            _tell(listeners, "on_end", run)
+    return history
+
+
+def _train_epoch(run, x, y, order, loss, metric, clipping, listeners):
+    """All batches once; ``run.logs`` holds the means over the rows seen so far."""
+    run.model.train()
+    run.logs, run.seen = {}, 0
+    totals: dict[str, float] = {}
+    for first in range(0, len(order), run.batch_size):
+        rows = order[first : first + run.batch_size]
+        target = y[rows]
+        value, prediction = train_step(run.model, loss, run.optimizer, x[rows], target, **clipping)
+        numbers = {"loss": value}
+        if metric is not None:
+            numbers[_name(metric)] = float(metric(prediction, target))
+        run.seen += len(rows)
+        run.total += len(rows)
+        run.step += 1
+        for name, number in numbers.items():
+            totals[name] = totals.get(name, 0.0) + number * len(rows)
+            run.logs[name] = totals[name] / run.seen
+        _tell(listeners, "on_batch_end", run)
+
+
+def _pair(name: str, pair: Any, model: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"{name}: expected a pair (x, y) of arrays, got {type(pair).__name__}")
+    x, y = (rows_of(f"{name} {part}", value, dtype_of(model)) for part, value in zip("xy", pair, strict=True))
+    if len(x) != len(y) or len(x) == 0:
+        raise ValueError(f"{name}: expected as many rows in x and y, and at least one, got {len(x)} and {len(y)}")
+    return x, y
+
+
+def _name(metric: Metric | None) -> str:
+    return getattr(metric, "__name__", "metric")
+
+
+def _tell(listeners: Sequence[Callback], event: str, run: Run) -> None:
+    for listener in listeners:
+        getattr(listener, event)(run)
