@@ -146,7 +146,7 @@ class Optimizer:
 
 def run_update(operator: Operator, arrays: list[np.ndarray | None], gradient: np.ndarray, *attributes: Any) -> None:
     """One update in place: ``arrays`` are the parameter and its state, inputs and outputs at once."""
-    dispatch.run(operator, (arrays[0], gradient, *arrays[1:], *attributes), arrays, [a is not None for a in arrays])
+    dispatch.run(operator, (arrays[0], gradient, *arrays[1:], *attributes), arrays)
 
 
 def check_rates(group: dict[str, Any], **bounds: tuple[float, float]) -> None:
