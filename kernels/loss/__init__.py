@@ -1,0 +1,1 @@
+"""Losses: of elements (squared, absolute, binary cross entropy, hinge) and of classes (cross entropy, negative log likelihood)."""

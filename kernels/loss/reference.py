@@ -1,0 +1,165 @@
+"""Losses in plain NumPy."""
+
+import numpy as np
+
+
+def _reduce(losses, reduction, total=None):
+    """The losses, their sum, or their mean; ``total`` is the weight that a weighted mean divides by."""
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum(dtype=losses.dtype)
+    return losses.sum(dtype=losses.dtype) / losses.dtype.type(losses.size if total is None else total)
+
+
+def _each(dy, reduction, total):
+    """The gradient of each single loss."""
+    return dy / dy.dtype.type(total) if reduction == "mean" else dy
+
+
+def mse(x, target, reduction):
+    return (_reduce((x - target) ** 2, reduction),)
+
+
+def mse_backward(dy, x, target, reduction):
+    dx = 2 * (x - target) * _each(dy, reduction, x.size)
+    return dx, -dx
+
+
+def l1(x, target, reduction):
+    return (_reduce(np.abs(x - target), reduction),)
+
+
+def l1_backward(dy, x, target, reduction):
+    dx = np.sign(x - target) * _each(dy, reduction, x.size)
+    return dx, -dx
+
+
+def smooth_l1(x, target, beta, reduction):
+    d = np.abs(x - target)
+    return (_reduce(np.where(d < beta, d * d / x.dtype.type(2 * beta), d - x.dtype.type(beta / 2)), reduction),)
+
+
+def smooth_l1_backward(dy, x, target, beta, reduction):
+    d = x - target
+    dx = np.where(np.abs(d) < beta, d / x.dtype.type(beta), np.sign(d)) * _each(dy, reduction, x.size)
+    return dx, -dx
+
+
+def binary_cross_entropy(x, target, weight, reduction):
+    losses = -(target * np.maximum(np.log(x), -100) + (1 - target) * np.maximum(np.log1p(-x), -100))
+    return (_reduce(losses if weight is None else losses * weight, reduction),)
+
+
+def binary_cross_entropy_backward(dy, x, target, weight, reduction):
+    scale = _each(dy, reduction, x.size) * (1 if weight is None else weight)
+    dx = (x - target) / np.maximum(x * (1 - x), x.dtype.type(1e-12)) * scale
+    dtarget = (np.maximum(np.log1p(-x), -100) - np.maximum(np.log(x), -100)) * scale
+    return dx, dtarget
+
+
+def _softplus_of_minus(x):
+    return np.maximum(-x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def binary_cross_entropy_with_logits(x, target, weight, pos_weight, reduction):
+    positive = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    losses = (1 - target) * x + positive * _softplus_of_minus(x)
+    return (_reduce(losses if weight is None else losses * weight, reduction),)
+
+
+def binary_cross_entropy_with_logits_backward(dy, x, target, weight, pos_weight, reduction):
+    scale = _each(dy, reduction, x.size) * (1 if weight is None else weight)
+    if pos_weight is None:
+        return (_sigmoid(x) - target) * scale, -x * scale
+    positive = 1 + (pos_weight - 1) * target
+    return (1 - target - positive * _sigmoid(-x)) * scale, ((pos_weight - 1) * _softplus_of_minus(x) - x) * scale
+
+
+def hinge_loss(x, target, reduction):
+    return (_reduce(np.maximum(1 - x * target, 0), reduction),)
+
+
+def hinge_loss_backward(dy, x, target, reduction):
+    return (np.where(1 - x * target > 0, -target, 0) * _each(dy, reduction, x.size),)
+
+
+def perceptron_loss(x, target, reduction):
+    return (_reduce(np.maximum(-x * target, 0), reduction),)
+
+
+def perceptron_loss_backward(dy, x, target, reduction):
+    return (np.where(-x * target > 0, -target, 0) * _each(dy, reduction, x.size),)
+
+
+def _log_softmax(x):
+    shifted = x - x.max(axis=1, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _class_weights(x, weight):
+    """Weights of the classes, shape (1, C, 1)."""
+    return (np.ones(x.shape[1], x.dtype) if weight is None else weight)[None, :, None]
+
+
+def _one_hot(x, target, ignore_index):
+    """1 at each target's class, shape (N, C, L), and which targets count, shape (N, 1, L)."""
+    kept = (target != ignore_index)[:, None, :]
+    return ((np.arange(x.shape[1])[None, :, None] == target[:, None, :]) & kept).astype(x.dtype), kept
+
+
+def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction):
+    hot, kept = _one_hot(x, target, ignore_index)
+    weights = _class_weights(x, weight)
+    at_target = hot * weights
+    q = (1 - label_smoothing) * at_target
+    if label_smoothing > 0:
+        q = np.where(kept, q + label_smoothing / x.shape[1] * weights, 0)
+    losses, residual = _soft_cross_entropy(x, q.astype(x.dtype))
+    total = at_target.sum(dtype=x.dtype)
+    return _reduce(losses, reduction, total), np.where(kept, residual, 0).astype(x.dtype), total
+
+
+def cross_entropy_backward(dy, residual, total, reduction):
+    scale = _each(dy, reduction, total)
+    return (residual * (scale[:, None, :] if reduction == "none" else scale),)
+
+
+def cross_entropy_probabilities(x, target, weight, label_smoothing, reduction):
+    q = _class_weights(x, weight) * ((1 - label_smoothing) * target + label_smoothing / max(x.shape[1], 1))
+    losses = -(q * _log_softmax(x)).sum(axis=1)
+    residual = np.exp(_log_softmax(x)) * q.sum(axis=1, keepdims=True) - q
+    return _reduce(losses, reduction), residual
+
+
+def cross_entropy_probabilities_backward(dy, x, weight, residual, label_smoothing, reduction):
+    scale = _each(dy, reduction, x.shape[0] * x.shape[2])
+    scale = scale[:, None, :] if reduction == "none" else scale
+    return residual * scale, -(1 - label_smoothing) * _class_weights(x, weight) * _log_softmax(x) * scale
+
+
+def _soft_cross_entropy(x, q):
+    """Losses and their gradients; a class with q = 0 counts for nothing, be its log-probability infinite."""
+    logs = _log_softmax(x)
+    losses = -np.where(q == 0, 0, q * logs).sum(axis=1)
+    return losses, np.exp(logs) * q.sum(axis=1, keepdims=True) - q
+
+
+def nll(x, target, weight, ignore_index, reduction):
+    hot, _ = _one_hot(x, target, ignore_index)
+    weights = hot * _class_weights(x, weight)
+    losses = -np.where(hot == 1, weights * x, 0).sum(axis=1)
+    total = weights.sum(dtype=x.dtype)
+    return _reduce(losses, reduction, total), total
+
+
+def nll_backward(dy, target, weight, total, ignore_index, reduction, x_shape):
+    like = np.empty(x_shape, dy.dtype)
+    hot, _ = _one_hot(like, target, ignore_index)
+    scale = _each(dy, reduction, total)
+    return (-hot * _class_weights(like, weight) * (scale[:, None, :] if reduction == "none" else scale),)
