@@ -1,0 +1,52 @@
+"""Each example runs, and comes to what it says."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_xor(capsys):
+    by_hand, learned = load("xor").main()
+    np.testing.assert_array_equal(by_hand.ravel(), [0, 1, 1, 0])
+    np.testing.assert_allclose(learned.ravel(), [0, 1, 1, 0], atol=0.2)
+    assert "1 xor 0 = 1.00" in capsys.readouterr().out
+
+
+def test_linear_templates(capsys):
+    pytest.importorskip("sklearn")
+    templates, score = load("linear_templates").main()
+    assert templates.shape == (10, 8, 8)
+    assert score > 0.92
+    # A zero is a ring: ink in the middle speaks against it, ink at the sides for it.
+    assert templates[0][3:5, 3:5].mean() < 0 < templates[0][3:5, [2, 5]].mean()
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 9 + 1
+
+
+def test_custom_operator(capsys):
+    right, loss = load("custom_operator").main()
+    assert right is True
+    assert loss < 0.01
+    assert "gradcheck: True" in capsys.readouterr().out
+
+
+def test_numpy_network():
+    plain, swapped, difference = load("numpy_network").main()
+    assert swapped == pytest.approx(plain, rel=1e-4)
+    assert plain < 0.3
+    assert difference < 1e-3
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_examples_are_short(path):
+    assert len(path.read_text().splitlines()) <= 60
