@@ -1,0 +1,1 @@
+"""Sums, means, variances and extrema along dimensions."""
