@@ -6,12 +6,10 @@ from .linear import linear, matmul
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    check_reduction,
     hinge_loss,
     l1_loss,
     mse_loss,
     perceptron_loss,
-    plain,
     smooth_l1_loss,
 )
 from .loss_classification import cross_entropy, nll_loss
@@ -45,7 +43,6 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "broadcast_to",
     "cat",
-    "check_reduction",
     "clamp",
     "cross_entropy",
     "divide",
@@ -73,7 +70,6 @@ __all__ = [
     "nll_loss",
     "perceptron_loss",
     "permute",
-    "plain",
     "power",
     "reshape",
     "smooth_l1_loss",

@@ -15,12 +15,12 @@ from .shape import broadcast_to
 REDUCTIONS = ("none", "mean", "sum")
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """The array of a Tensor that gets no gradient, anything else as it is."""
     return value.numpy() if checks.is_hooked(value) else value
 
 
-def check_reduction(value: Any) -> str:
+def _check_reduction(value: Any) -> str:
     """One of "none", "mean", "sum"."""
     return checks.choice("reduction", value, REDUCTIONS)
 
@@ -36,13 +36,13 @@ def _like(name: str, value: Any, x: Any) -> Any:
     """None, or an array that is broadcast to the shape of ``x``; it gets no gradient."""
     if value is None:
         return None
-    weight = checks.array(name, plain(value), dtype=x.dtype)
+    weight = checks.array(name, _plain(value), dtype=x.dtype)
     if checks.broadcast_shapes(f"{name}, input", weight.shape, tuple(x.shape)) != tuple(x.shape):
         raise ValueError(f"{name}: shape {weight.shape} does not broadcast to the input's {tuple(x.shape)}")
     return broadcast_to(weight, x.shape)
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """Squared error ``(x - t)^2``.
 
     Parameters
@@ -69,10 +69,10 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     array(2.)
     """
     x, t = _pair(input, target)
-    return call(operators.mse, x, t, check_reduction(reduction))
+    return call(operators.mse, x, t, _check_reduction(reduction))
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """Absolute error ``|x - t|``; its gradient is 0 where x = t. Parameters, result and errors as in :func:`mse_loss`.
 
     Examples
@@ -82,10 +82,10 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     array([0., 2.])
     """
     x, t = _pair(input, target)
-    return call(operators.l1, x, t, check_reduction(reduction))
+    return call(operators.l1, x, t, _check_reduction(reduction))
 
 
-def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
     """``d^2 / (2 beta)`` where ``d = |x - t| < beta``, else ``d - beta / 2`` (Girshick, Fast R-CNN, 2015, eq. 3).
 
     Parameters
@@ -111,18 +111,18 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     array([0.125, 1.5  ])
     """
     x, t = _pair(input, target)
-    return call(operators.smooth_l1, x, t, checks.real("beta", beta, 0.0), check_reduction(reduction))
+    return call(operators.smooth_l1, x, t, checks.real("beta", beta, 0.0), _check_reduction(reduction))
 
 
 def _check_probabilities(name: str, value: Any) -> None:
-    array = plain(value)
+    array = _plain(value)
     if array.size:
         low, high = array.min(), array.max()
         if not (low >= 0 and high <= 1):
             raise ValueError(f"{name}: expected values in [0, 1], got {high if low >= 0 else low}")
 
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """Cross entropy of probabilities, ``-w (t log x + (1 - t) log(1 - x))``, each logarithm at least -100.
 
     Parameters
@@ -152,14 +152,14 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     x, t = _pair(input, target)
     w = _like("weight", weight, x)
-    reduction = check_reduction(reduction)
+    reduction = _check_reduction(reduction)
     _check_probabilities("input", x)
     _check_probabilities("target", t)
     return call(operators.binary_cross_entropy, x, t, w, reduction)
 
 
 def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    input: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
     """Cross entropy of ``sigmoid(x)``, without overflow: ``w ((1 - t) x + (1 + (p - 1) t) log(1 + exp(-x)))``.
 
@@ -192,13 +192,13 @@ def binary_cross_entropy_with_logits(
     """
     x, t = _pair(input, target)
     w, p = _like("weight", weight, x), _like("pos_weight", pos_weight, x)
-    return call(operators.binary_cross_entropy_with_logits, x, t, w, p, check_reduction(reduction))
+    return call(operators.binary_cross_entropy_with_logits, x, t, w, p, _check_reduction(reduction))
 
 
 def _signed_pair(input: Any, target: Any) -> tuple[Any, np.ndarray]:
     """Input, and a target of -1 and 1 in the input's dtype."""
     x = checks.array("input", input)
-    given = plain(target) if checks.is_hooked(target) else checks.to_numpy("target", target)
+    given = _plain(target) if checks.is_hooked(target) else checks.to_numpy("target", target)
     if given.dtype.kind not in "if":
         raise TypeError(f"target: expected floats or signed integers of -1 and 1, got dtype {given.dtype}")
     checks.check_shape("target", given, tuple(x.shape))
@@ -208,7 +208,7 @@ def _signed_pair(input: Any, target: Any) -> tuple[Any, np.ndarray]:
     return x, given.astype(x.dtype, copy=False)
 
 
-def hinge_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def hinge_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """The hinge loss of a support vector machine, ``max(0, 1 - x t)``.
 
     Parameters
@@ -239,10 +239,10 @@ def hinge_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     array([0.5, 0. , 2. ])
     """
     x, t = _signed_pair(input, target)
-    return call(operators.hinge_loss, x, t, check_reduction(reduction))
+    return call(operators.hinge_loss, x, t, _check_reduction(reduction))
 
 
-def perceptron_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def perceptron_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """The perceptron criterion, ``max(0, -x t)``: its gradient step is Rosenblatt's rule.
 
     Parameters, result and errors as in :func:`hinge_loss`. At the kink, x = 0, the gradient is 0, so that a perceptron that
@@ -255,4 +255,4 @@ def perceptron_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     array([-0., -0.,  1.])
     """
     x, t = _signed_pair(input, target)
-    return call(operators.perceptron_loss, x, t, check_reduction(reduction))
+    return call(operators.perceptron_loss, x, t, _check_reduction(reduction))

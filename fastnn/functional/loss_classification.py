@@ -12,7 +12,7 @@ from fastnn.kernels.loss import operators
 
 from ..dispatch import call, run
 from . import checks
-from .loss import check_reduction, plain
+from .loss import _check_reduction, _plain
 from .shape import reshape
 
 
@@ -27,7 +27,7 @@ def _normal_form(x: Any) -> tuple[int, int, int]:
 
 
 def _class_weight(weight: Any, x: Any, classes: int) -> np.ndarray | None:
-    return None if weight is None else checks.optional_array("weight", plain(weight), (classes,), x.dtype)
+    return None if weight is None else checks.optional_array("weight", _plain(weight), (classes,), x.dtype)
 
 
 def _class_target(target: Any, x: Any, classes: int, ignore_index: int) -> np.ndarray:
@@ -59,6 +59,7 @@ def cross_entropy(
     input: Any,
     target: Any,
     weight: Any = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -104,7 +105,7 @@ def cross_entropy(
     w = _class_weight(weight, x, shape[1])
     ignore_index = checks.integer("ignore_index", ignore_index)
     smoothing = checks.real("label_smoothing", label_smoothing, 0.0, 1.0)
-    reduction = check_reduction(reduction)
+    reduction = _check_reduction(reduction)
     target = target if checks.is_hooked(target) else checks.to_numpy("target", target)
     if target.dtype.kind == "f":
         t = checks.array("target", target, dtype=x.dtype)
@@ -115,7 +116,7 @@ def cross_entropy(
     return _loss(operators.cross_entropy, reduction, _positions(x), reshape(x, shape), t, w, ignore_index, smoothing)
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """Negative log likelihood, ``-w_t x_t``, of log-probabilities such as ``log_softmax`` gives.
 
     Parameters
@@ -146,6 +147,6 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     shape = _normal_form(x)
     w = _class_weight(weight, x, shape[1])
     ignore_index = checks.integer("ignore_index", ignore_index)
-    reduction = check_reduction(reduction)
+    reduction = _check_reduction(reduction)
     t = _class_target(target, x, shape[1], ignore_index).reshape(shape[0], shape[2])
     return _loss(operators.nll, reduction, _positions(x), reshape(x, shape), t, w, ignore_index)
