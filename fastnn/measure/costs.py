@@ -116,8 +116,9 @@ def layer_costs(
         seen: list[tuple[int, str, int, int]] = []
 
         def note(call: dispatch.Call, seen: list[tuple[int, str, int, int]] = seen) -> None:
-            owners[id(call.owner)] = call.owner
-            seen.append((id(call.owner), call.phase, call.nanoseconds, call_cost(call).flops))
+            owner = optimizer if call.phase == "update" else call.owner
+            owners[id(owner)] = owner
+            seen.append((id(owner), call.phase, call.nanoseconds, call_cost(call).flops))
 
         with dispatch.observe(note):
             start = perf_counter_ns()

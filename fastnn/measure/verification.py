@@ -14,9 +14,11 @@ from fastnn.kernels import Operator
 from fastnn.nn import Module
 from fastnn.training import train_step
 
-# Of the largest value in the tensor. float32 kernels other than sums of products add or evaluate within a few units in the last place
-# of the largest partial result, which cancellation may make larger than the sum itself.
-_TOLERANCES = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-10}
+# Of the tensor's largest value.
+_TOLERANCES = {np.dtype(np.float32): 32 * float(np.finfo(np.float32).eps), np.dtype(np.float64): 1e-10}
+# The loss of a batch that is learned by heart is a difference of nearly equal numbers: no float32 kernel can do much better there than
+# plain NumPy in float32, so a kernel may also be this many times as far off as that.
+_OF_PLAIN_FLOAT32 = 4.0
 _SUMS_OF_PRODUCTS = ("linear", "convolution")
 
 
@@ -94,18 +96,25 @@ def verify(model: Module, x: np.ndarray, y: np.ndarray, loss: Callable[..., Any]
 
 
 def _check(operator: Operator, args: tuple[Any, ...], wanted: list[bool]) -> KernelCheck:
+    arrays, _ = operator.split(args)
+    reference = operator.kernel("reference")
+    assert reference is not None
     got = dispatch.run(operator, args, None, wanted)
     exact_args = tuple([_to_float64(a) for a in args])
-    exact = operator.kernel("reference")(*exact_args)  # type: ignore[misc]
-    scales = exact
-    sums = operator.family in _SUMS_OF_PRODUCTS
-    if sums:
-        scales = operator.kernel("reference")(*[np.abs(a) if isinstance(a, np.ndarray) else a for a in exact_args])  # type: ignore[misc]
-    arrays, _ = operator.split(args)
+    exact = reference(*exact_args)
     dtype = next((a.dtype for a in arrays if a is not None and a.dtype.kind == "f"), np.dtype(np.float64))
-    tolerance = 16 * float(np.finfo(dtype).eps) if sums else _TOLERANCES[dtype]
-    compared = [(g, e, s) for g, e, s in zip(got, exact, scales, strict=True) if g is not None]
-    error = max([_difference(g, np.asarray(e), np.asarray(s), elementwise=sums) for g, e, s in compared], default=0.0)
+    sums = operator.family in _SUMS_OF_PRODUCTS
+    other = reference(*[np.abs(a) if isinstance(a, np.ndarray) else a for a in exact_args]) if sums else reference(*args)
+    base = 16 * float(np.finfo(dtype).eps) if sums else _TOLERANCES[dtype]
+    error, tolerance = 0.0, base
+    for g, e, o in zip(got, map(np.asarray, exact), map(np.asarray, other), strict=True):
+        if g is None:
+            continue
+        found, allowed = _difference(g, e, np.abs(o) if sums else None), base
+        if not sums and g.dtype == np.float32:
+            allowed += _OF_PLAIN_FLOAT32 * _difference(o, e)
+        if not found / allowed <= error / tolerance:
+            error, tolerance = found, allowed
     shapes = tuple([None if a is None else a.shape for a in arrays])
     return KernelCheck(operator.name, dispatch.backend_for(operator), shapes, error, tolerance)
 
@@ -114,15 +123,15 @@ def _to_float64(value: Any) -> Any:
     return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype == np.float32 else value
 
 
-def _difference(got: np.ndarray, exact: np.ndarray, scale: np.ndarray, elementwise: bool) -> float:
-    """Largest difference relative to ``scale``, element by element or to its largest; infinite where NaN or infinity differ."""
-    if got.size == 0:
-        return 0.0
+def _difference(got: np.ndarray, exact: np.ndarray, scale: np.ndarray | None = None) -> float:
+    """Largest difference relative to the largest value, or to ``scale`` element by element; infinite where NaN or infinity differ."""
     finite = np.isfinite(exact)
     if not np.array_equal(got[~finite], exact[~finite].astype(got.dtype), equal_nan=True):
         return np.inf
     if not finite.any():
         return 0.0
-    difference = np.abs(got[finite].astype(np.float64) - exact[finite])
-    size = np.abs(scale[finite]) if elementwise else np.abs(exact[finite]).max()
+    difference = np.nan_to_num(np.abs(got[finite].astype(np.float64) - exact[finite]), nan=np.inf)
+    if got.dtype.kind != "f":
+        return np.inf if difference.any() else 0.0
+    size = np.abs(exact[finite]).max() if scale is None else scale[finite]
     return float(np.max(np.divide(difference, size, out=np.where(difference > 0, np.inf, 0.0), where=size > 0)))

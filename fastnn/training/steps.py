@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import dispatch
 from fastnn.autograd import Tensor, no_grad
 from fastnn.functional import checks
 from fastnn.nn import Module
@@ -55,8 +54,7 @@ def train_step(
         clip_grad_value_(model.parameters(), clip_grad_value)
     if clip_grad_norm is not None:
         clip_grad_norm_(model.parameters(), clip_grad_norm)
-    with dispatch.scope(optimizer, "update"):
-        optimizer.step()
+    optimizer.step()
     return value.item(), prediction.numpy()
 
 
