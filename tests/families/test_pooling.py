@@ -1,0 +1,299 @@
+"""Pooling: what the generic tests cannot know."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastnn
+import fastnn.functional as F
+from fastnn import dispatch
+from fastnn.kernels.examples import backward_args
+from fastnn.kernels.pooling import operators
+from fastnn.nn import pooling as layers
+
+BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_available(name)]
+NAN, INF = np.nan, np.inf
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    with fastnn.use_backend(request.param):
+        yield request.param
+
+
+every_backend = pytest.mark.usefixtures("backend")
+
+
+@st.composite
+def axes(draw, dilated):
+    """One dimension: size, kernel, stride, padding, dilation; small values, so that edges are frequent."""
+    kernel = draw(st.integers(1, 4))
+    padding = draw(st.integers(0, kernel // 2))
+    dilation = draw(st.integers(1, 3)) if dilated else 1
+    least = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
+    return draw(st.integers(least, least + 7)), kernel, draw(st.integers(1, 5)), padding, dilation
+
+
+def _compare(forward, args):
+    """All backends against the reference, forward and backward."""
+    with fastnn.use_backend("reference"):
+        expected = dispatch.run(forward, args)
+        back = backward_args(forward, args, np.random.default_rng(1))
+        gradients = dispatch.run(forward.backward, back)
+    for name in BACKENDS:
+        with fastnn.use_backend(name):
+            for results, wanted in ((dispatch.run(forward, args), expected), (dispatch.run(forward.backward, back), gradients)):
+                for result, value in zip(results, wanted, strict=True):
+                    np.testing.assert_allclose(result, value, rtol=0, atol=1e-12)
+
+
+def _tied(shape, seed):
+    """Few different values, so that ties are frequent, and some of them special."""
+    return np.random.default_rng(seed).choice([-INF, -1.0, -0.0, 0.0, 2.0, NAN], shape, p=[0.3, 0.2, 0.1, 0.1, 0.2, 0.1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=axes(True), columns=axes(True), ceil_mode=st.booleans(), seed=st.integers(0, 99))
+def test_max_pool_on_every_backend(rows, columns, ceil_mode, seed):
+    x = _tied((2, 1, rows[0], columns[0]), seed)
+    _compare(operators.max_pool2d, (x, *zip(rows[1:], columns[1:], strict=True), ceil_mode))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=axes(False), columns=axes(False), ceil_mode=st.booleans(), include=st.booleans(),
+    divisor=st.sampled_from([None, 1, 3, -2]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_avg_pool_on_every_backend(rows, columns, ceil_mode, include, divisor, seed):
+    x = np.random.default_rng(seed).standard_normal((2, 1, rows[0], columns[0]))
+    parameters = list(zip(rows[1:4], columns[1:4], strict=True))
+    _compare(operators.avg_pool2d, (x, *parameters, ceil_mode, include, divisor))
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=st.tuples(st.integers(1, 9), st.integers(1, 9)), output_size=st.tuples(st.integers(0, 11), st.integers(0, 11)))
+def test_adaptive_pools_on_every_backend(size, output_size):
+    _compare(operators.adaptive_max_pool2d, (_tied((1, 2, *size), 0), output_size))
+    _compare(operators.adaptive_avg_pool2d, (np.random.default_rng(0).standard_normal((1, 2, *size)), output_size))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    rows=axes(False), columns=axes(False), dilation=st.integers(1, 2), ceil_mode=st.booleans(), include=st.booleans(),
+    divisor=st.sampled_from([None, 3]),
+)  # fmt: skip
+def test_agrees_with_torch(rows, columns, dilation, ceil_mode, include, divisor):
+    torch = pytest.importorskip("torch")
+    G = torch.nn.functional
+    sizes = [axis[0] + axis[1] for axis in (rows, columns)]  # room for the dilation
+    kernel, stride, padding = zip(rows[1:4], columns[1:4], strict=True)
+    x = np.random.default_rng(0).standard_normal((2, 3, *sizes))
+    pairs = [
+        (lambda L, v: L.max_pool2d(v, kernel, stride, padding, dilation, ceil_mode)),
+        (lambda L, v: L.avg_pool2d(v, kernel, stride, padding, ceil_mode, include, divisor)),
+        (lambda L, v: L.adaptive_avg_pool2d(v, (kernel[0], None))),
+        (lambda L, v: L.adaptive_max_pool2d(v, kernel)),
+        (lambda L, v: L.max_pool1d(v[:, :, 0], kernel[1], stride[1], padding[1], dilation, ceil_mode)),
+        (lambda L, v: L.avg_pool1d(v[:, 0], kernel[1], stride[1], padding[1], ceil_mode, include)),
+        (lambda L, v: L.adaptive_avg_pool1d(v[0, 0], kernel[1])),
+        (lambda L, v: L.adaptive_max_pool1d(v[0], kernel[1])),
+    ]
+    for pool in pairs:
+        theirs = torch.tensor(x, requires_grad=True)
+        expected = pool(G, theirs)
+        expected.square().sum().backward()
+        ours = fastnn.tensor(x, requires_grad=True)
+        y = pool(F, ours)
+        np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
+        F.sum(y * y).backward()
+        np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
+@every_backend
+def test_indices_agree_with_torch():
+    torch = pytest.importorskip("torch")
+    x = _tied((2, 3, 9, 11), 3)
+    for ours, theirs in (
+        (F.max_pool2d(x, 3, 2, 1, return_indices=True), torch.nn.functional.max_pool2d(torch.tensor(x), 3, 2, 1, return_indices=True)),
+        (F.adaptive_max_pool2d(x, 4, True), torch.nn.functional.adaptive_max_pool2d(torch.tensor(x), 4, True)),
+    ):
+        np.testing.assert_array_equal(ours[0], theirs[0].numpy())
+        np.testing.assert_array_equal(ours[1], theirs[1].numpy())
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_max_pool_is_exact_to_the_bit(rng, dtype):
+    x = rng.standard_normal((3, 4, 8, 10)).astype(dtype)
+    x[0, 0, 0, :2] = [-0.0, 0.0]
+    x[0, 0, 1, :2] = -1
+    y = F.max_pool2d(x, 2)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, x.reshape(3, 4, 4, 2, 5, 2).max(axis=(3, 5)))
+    assert np.signbit(y[0, 0, 0, 0])  # of the two zeros the first
+
+
+@every_backend
+def test_ties_give_the_gradient_to_the_first_maximum():
+    x = fastnn.tensor(np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]]), requires_grad=True)
+    F.sum(F.max_pool2d(x, 2, 1)).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[[1, 1, 0], [0, 0, 0]]])
+    x = fastnn.tensor(np.ones((1, 2, 3)), requires_grad=True)
+    F.sum(F.adaptive_max_pool2d(x, 1)).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[[1, 0, 0], [0, 0, 0]]])
+
+
+@every_backend
+@pytest.mark.parametrize("window", [[NAN, 5, 1, 2], [5, 1, 2, NAN], [INF, NAN, 0, 0]])
+def test_nan_wins(window):
+    x = np.array(window).reshape(1, 2, 2)
+    assert np.isnan(F.max_pool2d(x, 2)).all()
+    assert np.isnan(F.adaptive_max_pool2d(x, 1)).all()
+    assert np.isnan(F.avg_pool2d(x, 2)).all()
+    assert np.isnan(F.global_max_pool(x[None])).all()
+
+
+@every_backend
+def test_only_minus_infinity():
+    y, indices = F.max_pool2d(np.full((1, 1, 3, 3), -INF), 3, 2, 1, return_indices=True)
+    assert (y == -INF).all()
+    np.testing.assert_array_equal(indices[0, 0], [[0, 1], [3, 4]])
+
+
+@every_backend
+def test_window_of_padding_alone():
+    x = fastnn.tensor(np.ones((1, 1, 1)), requires_grad=True)
+    y, indices = F.max_pool2d(x, 2, 1, 1, dilation=2, return_indices=True)
+    assert y.numpy().item() == -INF
+    assert indices.numpy().item() == -1
+    y.backward(np.ones((1, 1, 1)))
+    assert x.grad.numpy().item() == 0
+
+
+@every_backend
+def test_padding_is_never_the_maximum():
+    x = np.full((1, 2, 2), -3.0)
+    np.testing.assert_array_equal(F.max_pool2d(x, 2, 2, 1), np.full((1, 2, 2), -3.0))
+
+
+@every_backend
+def test_divisors_at_the_border():
+    x = np.ones((1, 1, 5))
+    assert F.avg_pool1d(x, 2, 2, 0, ceil_mode=True)[0, 0].tolist() == [1, 1, 1]  # what ceil_mode adds is not counted
+    assert F.avg_pool1d(x, 2, 2, 1)[0, 0].tolist() == [0.5, 1, 1]
+    assert F.avg_pool1d(x, 2, 2, 1, count_include_pad=False)[0, 0].tolist() == [1, 1, 1]
+    assert F.avg_pool2d(x[:, None, 0], (1, 2), divisor_override=4)[0, 0].tolist() == [0.5, 0.5]
+
+
+@every_backend
+def test_last_window_starts_inside():
+    assert F.max_pool1d(np.arange(4.0).reshape(1, 4), 2, 3, ceil_mode=True).tolist() == [[1, 3]]
+    assert F.max_pool1d(np.arange(3.0).reshape(1, 3), 2, 3, ceil_mode=True).tolist() == [[1]]  # a second one would start at 3
+
+
+@every_backend
+@pytest.mark.parametrize("large", [1.0, 1e30])
+def test_float32_means_of_large_windows_are_accurate(rng, large):
+    x = ((rng.random((1, 1, 301, 300)) + 1) * large).astype(np.float32)
+    exact = x.astype(np.float64)
+    bound = 16 * np.finfo(np.float32).eps * exact.mean()
+    assert abs(F.global_avg_pool(x)[0, 0] - exact.mean()) <= bound
+    assert abs(F.avg_pool2d(x, (301, 300))[0, 0, 0, 0] - exact.mean()) <= bound
+    dy = np.ones((1, 1, 1, 1), np.float32)
+    dx = fastnn.vjp(lambda v: F.avg_pool2d(v, (301, 300)), x)[1](dy)[0]
+    np.testing.assert_allclose(dx, 1 / (301 * 300), rtol=1e-6)
+
+
+@every_backend
+def test_shapes_without_batch_and_empty_batches():
+    assert F.max_pool2d(np.zeros((3, 4, 6)), 2).shape == (3, 2, 3)
+    assert F.avg_pool1d(np.zeros((3, 6)), 2).shape == (3, 3)
+    assert F.adaptive_avg_pool2d(np.zeros((3, 4, 6)), (None, 2)).shape == (3, 4, 2)
+    assert F.adaptive_max_pool1d(np.zeros((2, 3, 6)), 4).shape == (2, 3, 4)
+    assert F.max_pool2d(np.zeros((0, 3, 4, 4)), 2).shape == (0, 3, 2, 2)
+    assert F.avg_pool2d(np.zeros((0, 3, 4, 4)), 2).shape == (0, 3, 2, 2)
+    assert F.adaptive_avg_pool2d(np.zeros((2, 3, 4, 4)), 0).shape == (2, 3, 0, 0)
+    assert F.global_avg_pool(np.zeros((2, 3, 4))).shape == (2, 3)
+
+
+@every_backend
+def test_out():
+    x = np.random.default_rng(0).standard_normal((2, 4, 4))
+    for pool in (lambda **k: F.max_pool2d(x, 2, **k), lambda **k: F.avg_pool2d(x, 2, **k), lambda **k: F.adaptive_avg_pool2d(x, 2, **k)):
+        out = np.empty((2, 2, 2))
+        assert pool(out=out) is out
+        np.testing.assert_array_equal(out, pool())
+        strided = np.empty((2, 2, 4))[..., ::2]
+        pool(out=strided)
+        np.testing.assert_array_equal(strided, out)
+    out = np.empty((2, 2, 2))
+    y, indices = F.max_pool2d(x, 2, return_indices=True, out=out)
+    assert y is out
+    assert indices.dtype == np.int64
+
+
+@every_backend
+def test_huge_padded_windows_end_soon():
+    x = np.array([[1.0, 7.0, 3.0]])
+    assert F.max_pool1d(x, 2**31 - 3, 1, 2**30 - 2).tolist() == [[7, 7, 7]]
+    assert F.max_pool1d(x, 2, 1, 0, dilation=2).tolist() == [[3]]
+
+
+X = np.zeros((1, 2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "f, error, name",
+    [
+        (lambda: F.max_pool2d(X, 0), ValueError, "kernel_size"),
+        (lambda: F.max_pool2d(X, 5), ValueError, "kernel_size"),
+        (lambda: F.max_pool2d(X, (2, 2, 2)), ValueError, "kernel_size"),
+        (lambda: F.max_pool2d(X, 2.0), TypeError, "kernel_size"),
+        (lambda: F.max_pool2d(X, 2, 0), ValueError, "stride"),
+        (lambda: F.max_pool2d(X, 2, True), TypeError, "stride"),
+        (lambda: F.max_pool2d(X, 2, padding=-1), ValueError, "padding"),
+        (lambda: F.max_pool2d(X, 3, padding=2), ValueError, "padding"),
+        (lambda: F.max_pool2d(X, 2, dilation=0), ValueError, "dilation"),
+        (lambda: F.max_pool2d(X, 2, 10**30), OverflowError, "stride"),
+        (lambda: F.max_pool2d(X[0, 0], 2), ValueError, "input"),
+        (lambda: F.max_pool2d(X[:, :, :0], 1), ValueError, "input"),
+        (lambda: F.max_pool2d(None, 2), TypeError, "input"),
+        (lambda: F.max_pool2d(X.astype(np.int64), 2), TypeError, "input"),
+        (lambda: F.max_pool2d(X, 2, out=np.zeros((1, 2, 2, 3))), ValueError, "out"),
+        (lambda: F.avg_pool2d(X, 2, divisor_override=0), ValueError, "divisor_override"),
+        (lambda: F.avg_pool2d(X, 2, divisor_override=1.5), TypeError, "divisor_override"),
+        (lambda: F.avg_pool1d(X, 2), ValueError, "input"),
+        (lambda: F.adaptive_avg_pool2d(X, -1), ValueError, "output_size"),
+        (lambda: F.adaptive_avg_pool2d(X, (1, 2, 3)), ValueError, "output_size"),
+        (lambda: F.adaptive_max_pool2d(X, "3"), TypeError, "output_size"),
+        (lambda: F.adaptive_max_pool2d(X, 10**10), OverflowError, "output_size"),
+        (lambda: F.global_avg_pool(X[0, 0]), ValueError, "input"),
+    ],
+)
+def test_errors(f, error, name):
+    with pytest.raises(error, match=name):
+        f()
+
+
+def test_modules():
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((2, 3, 7, 8))
+    arguments = {
+        "MaxPool2d": {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 1, "ceil_mode": True},
+        "MaxPool1d": {"kernel_size": 3},
+        "AvgPool2d": {"kernel_size": (2, 3), "padding": (1, 0), "count_include_pad": False, "divisor_override": 5},
+        "AvgPool1d": {"kernel_size": 2, "stride": 1, "ceil_mode": True},
+        "AdaptiveAvgPool1d": {"output_size": 3},
+        "AdaptiveAvgPool2d": {"output_size": (None, 3)},
+        "AdaptiveMaxPool1d": {"output_size": 3},
+        "AdaptiveMaxPool2d": {"output_size": (2, 3)},
+    }
+    for name, given_arguments in arguments.items():
+        value = x[0] if "1d" in name else x
+        expected = getattr(torch.nn, name)(**given_arguments)(torch.tensor(value)).numpy()
+        layer = getattr(layers, name)(**given_arguments)
+        np.testing.assert_allclose(np.asarray(layer(value)), expected, rtol=1e-12)
+        assert "=" in repr(layer)
+        assert not layer.state_dict()
+    assert len(layers.MaxPool2d(2, return_indices=True)(x)) == 2
