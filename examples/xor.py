@@ -12,12 +12,14 @@ Y = np.array([[0], [1], [1], [0]], np.float32)
 def by_hand() -> nn.Sequential:
     """One hidden unit counts the ones, the other fires when both are there: y = relu(a + b) - 2 relu(a + b - 1)."""
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
-    model.load_state_dict({
-        "0.weight": np.array([[1, 1], [1, 1]], np.float32),
-        "0.bias": np.array([0, -1], np.float32),
-        "2.weight": np.array([[1, -2]], np.float32),
-        "2.bias": np.array([0], np.float32),
-    })
+    model.load_state_dict(
+        {
+            "0.weight": np.array([[1, 1], [1, 1]], np.float32),
+            "0.bias": np.array([0, -1], np.float32),
+            "2.weight": np.array([[1, -2]], np.float32),
+            "2.bias": np.array([0], np.float32),
+        }
+    )
     return model
 
 

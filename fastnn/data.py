@@ -1,7 +1,7 @@
 """Data sets for the command line and the examples: scikit-learn's small ones, MNIST's IDX files, and ``.npz`` files.
 
-Scaling constants are taken from the training part alone. Every size that a file claims is checked against the file's length before
-memory is taken for it, and nothing is ever unpickled.
+Scaling constants are taken from the training part alone. Every size that a file claims is checked against the file's length
+before memory is taken for it, and nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def load_dataset(source: str | os.PathLike[str] = "digits", *, seed: int = 0) ->
     Parameters
     ----------
     source : str or path
-        "digits", "iris", "wine", "breast-cancer" or "diabetes" (these need scikit-learn); a folder with MNIST's four IDX files, raw
-        or gzipped; or an ``.npz`` file with ``x_train, y_train, x_test, y_test``, or with ``x, y``. Targets of integers, booleans
-        or strings are classes, floats are a regression.
+        "digits", "iris", "wine", "breast-cancer" or "diabetes" (these need scikit-learn); a folder with MNIST's four IDX files,
+        raw or gzipped; or an ``.npz`` file with ``x_train, y_train, x_test, y_test``, or with ``x, y``. Targets of integers,
+        booleans or strings are classes, floats are a regression.
     seed : int
         Of the split, where the source has none of its own: a quarter of each class is held out.
 
@@ -166,7 +166,9 @@ def _prepare(name: str, x: np.ndarray, y: np.ndarray, train: Any, test: Any, nam
 
 def _check_rows(name: str, x: np.ndarray, y: np.ndarray) -> None:
     if x.ndim not in (2, 3, 4) or x.dtype.kind not in "fiub" or x.size == 0:
-        raise ValueError(f"{name}: expected x of numbers with 2 (rows), 3 or 4 (images) dimensions, got {x.dtype} of shape {x.shape}")
+        raise ValueError(
+            f"{name}: expected x of numbers with 2 (rows), 3 or 4 (images) dimensions, got {x.dtype} of shape {x.shape}"
+        )
     if not np.isfinite(x).all():
         raise ValueError(f"{name}: x holds NaN or infinity")
     if y.dtype.kind == "f":

@@ -37,7 +37,9 @@ def table(tmp_path, rng):
 
 @pytest.mark.parametrize("model", ["linear", "mlp", "cnn"])
 def test_train_classes(images, model, capsys):
-    assert main(["train", "--data", images, "--model", model, "--epochs", "6", "--batch-size", "32", "--lr", "0.01", "--quiet"]) == 0
+    assert (
+        main(["train", "--data", images, "--model", model, "--epochs", "6", "--batch-size", "32", "--lr", "0.01", "--quiet"]) == 0
+    )
     captured = capsys.readouterr()
     assert captured.err == ""
     assert re.search(r"Kernels against the reference in float64: all \d+ agree", captured.out)
@@ -84,7 +86,18 @@ def test_save_describes_the_network(images, tmp_path, capsys):
 def test_plot(request, data, model, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     path = tmp_path / "p.png"
-    arguments = ["train", "--data", request.getfixturevalue(data), "--model", model, "--epochs", "2", "--quiet", "--plot", str(path)]
+    arguments = [
+        "train",
+        "--data",
+        request.getfixturevalue(data),
+        "--model",
+        model,
+        "--epochs",
+        "2",
+        "--quiet",
+        "--plot",
+        str(path),
+    ]
     if (data, model) == ("table", "cnn"):
         assert main(arguments) == 2
         assert "needs images" in capsys.readouterr().err
@@ -196,7 +209,10 @@ def test_help_and_version(capsys):
 
 def test_as_a_program(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "fastnn.cli", "train", "--data", str(tmp_path / "none")], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "fastnn.cli", "train", "--data", str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 2
     assert result.stdout == ""

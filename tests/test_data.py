@@ -155,9 +155,18 @@ def test_npz_without_split(tmp_path, rng):
         ({"x": np.zeros((8, 2), complex), "y": np.zeros(8, int)}, "complex"),
         ({"x": np.zeros((2, 2)), "y": np.zeros(2, int)}, "at least 4"),
         ({"x": np.float64(3), "y": np.zeros(2, int)}, "shape"),
-        ({"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int), "x_test": np.zeros((4, 3)), "y_test": np.zeros(4, int)}, "differ"),
-        ({"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int), "x_test": np.zeros((1, 2)), "y_test": np.ones(1, int)}, "class 1"),
-        ({"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int), "x_test": np.zeros((0, 2)), "y_test": np.ones(0, int)}, "rows in both"),
+        (
+            {"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int), "x_test": np.zeros((4, 3)), "y_test": np.zeros(4, int)},
+            "differ",
+        ),
+        (
+            {"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int), "x_test": np.zeros((1, 2)), "y_test": np.ones(1, int)},
+            "class 1",
+        ),
+        (
+            {"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int), "x_test": np.zeros((0, 2)), "y_test": np.ones(0, int)},
+            "rows in both",
+        ),
     ],
 )
 def test_npz_errors(tmp_path, arrays, message):

@@ -67,9 +67,7 @@ def test_learns_and_keeps_the_partial_batch(model, rows):
 
 
 def test_epoch_loss_is_the_mean_over_rows(model, rows):
-    history = fastnn.fit(
-        model, rows, optimizer=optim.SGD(model.parameters(), lr=0.0), epochs=1, batch_size=32, progress=False
-    )
+    history = fastnn.fit(model, rows, optimizer=optim.SGD(model.parameters(), lr=0.0), epochs=1, batch_size=32, progress=False)
     expected, score = evaluate(model, *rows, nn.CrossEntropyLoss(), accuracy)
     assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
     assert history["accuracy"][0] == pytest.approx(score)
@@ -79,7 +77,9 @@ def test_one_batch_is_one_step_by_hand(model, rows):
     x, y = rows
     twin = nn.Sequential(nn.Linear(3, 2))
     twin.load_state_dict(model.state_dict())
-    fastnn.fit(model, rows, optimizer=optim.SGD(model.parameters(), lr=0.5), epochs=1, batch_size=100, shuffle=False, progress=False)
+    fastnn.fit(
+        model, rows, optimizer=optim.SGD(model.parameters(), lr=0.5), epochs=1, batch_size=100, shuffle=False, progress=False
+    )
     loss = nn.CrossEntropyLoss()(twin(x), y)
     loss.backward()
     for (name, before), gradient in zip(twin.state_dict().items(), [p.grad.numpy() for p in twin.parameters()], strict=True):
@@ -127,7 +127,13 @@ def test_clipping_limits_the_step(model, rows):
     assert np.sqrt(moved) == pytest.approx(0.01, rel=1e-3)
     before = model.state_dict()
     fastnn.fit(
-        model, rows, optimizer=optim.SGD(model.parameters(), lr=1.0), epochs=1, batch_size=70, clip_grad_value=1e-3, progress=False
+        model,
+        rows,
+        optimizer=optim.SGD(model.parameters(), lr=1.0),
+        epochs=1,
+        batch_size=70,
+        clip_grad_value=1e-3,
+        progress=False,
     )
     assert max(np.abs(value - before[name]).max() for name, value in model.state_dict().items()) <= 1.001e-3
 

@@ -34,7 +34,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("train", help="train a network, verify its kernels, show what each layer costs")
     parser.add_argument("dataset", nargs="?", metavar="DATASET", help=f"one of {', '.join(NAMES)} (default: digits)")
     parser.add_argument("--data", metavar="PATH", help="a folder with MNIST's IDX files, or an .npz file")
-    parser.add_argument("--model", choices=networks.MODELS, help="by default cnn for images, mlp for classes, linear for a regression")
+    parser.add_argument(
+        "--model", choices=networks.MODELS, help="by default cnn for images, mlp for classes, linear for a regression"
+    )
     parser.add_argument("--epochs", type=_positive_int, metavar="N")
     parser.add_argument("--batch-size", type=_positive_int, metavar="N")
     parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="adamw", help="default: adamw")
@@ -42,7 +44,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the split, the weights and the order (default: 0)")
     parser.add_argument("--backend", choices=BACKENDS, help="run on this backend")
     parser.add_argument("--threads", type=_positive_int, metavar="N")
-    parser.add_argument("--plot", metavar="FILE", help="draw loss curves, confusion matrix, weights or filters (.png, .svg, .pdf)")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw loss curves, confusion matrix, weights or filters (.png, .svg, .pdf)"
+    )
     parser.add_argument("--save", metavar="FILE", help="save the weights as safetensors")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run)
@@ -109,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
     steps = epochs * -(-len(data.x_train) // batch_size)
     schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{data.name}: {len(data.x_train):,} rows for training, {len(data.x_test):,} held out; {kind} with {parameters:,} parameters")
+    print(f"{data.name}: {len(data.x_train):,} rows for training, {len(data.x_test):,} held out; {kind}, {parameters:,} parameters")
     history = fit(
         model, (data.x_train, data.y_train), validation=(data.x_test, data.y_test), loss=loss, optimizer=optimizer,
         epochs=epochs, batch_size=batch_size, callbacks=[LearningRateSchedule(schedule, every="batch"), WeightAverage(0.8)],
@@ -136,11 +140,15 @@ def _print_checks(checks: list[KernelCheck]) -> None:
     rows = []
     for check in checks:
         shapes = " ".join("-" if shape is None else "x".join(map(str, shape)) or "scalar" for shape in check.shapes)
-        rows.append([check.operator, check.backend, shapes, f"{check.error:.1e}", f"{check.tolerance:.1e}", "yes" if check.ok else "NO"])
+        rows.append(
+            [check.operator, check.backend, shapes, f"{check.error:.1e}", f"{check.tolerance:.1e}", "yes" if check.ok else "NO"]
+        )
     failed = sum(not check.ok for check in checks)
     verdict = f"{failed} of {len(checks)} disagree" if failed else f"all {len(checks)} agree"
     print_table(
-        f"Kernels against the reference in float64: {verdict}", ["operator", "backend", "shapes", "max error", "allowed", "agrees"], rows
+        f"Kernels against the reference in float64: {verdict}",
+        ["operator", "backend", "shapes", "max error", "allowed", "agrees"],
+        rows,
     )
 
 

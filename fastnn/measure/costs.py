@@ -79,7 +79,8 @@ def layer_costs(
 ) -> StepCost:
     """Measure steps of training on one batch, on copies: model and optimiser stay as they are.
 
-    FLOPs come from the operators' cost model, which counts every gradient of an operator, also one that the first layer leaves out.
+    FLOPs come from the operators' cost model, which counts every gradient of an operator, also one that the first layer
+    leaves out.
 
     Parameters
     ----------

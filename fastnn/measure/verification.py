@@ -16,8 +16,8 @@ from fastnn.training import train_step
 
 # Of the tensor's largest value.
 _TOLERANCES = {np.dtype(np.float32): 32 * float(np.finfo(np.float32).eps), np.dtype(np.float64): 1e-10}
-# The loss of a batch that is learned by heart is a difference of nearly equal numbers: no float32 kernel can do much better there than
-# plain NumPy in float32, so a kernel may also be this many times as far off as that.
+# The loss of a batch that is learned by heart is a difference of nearly equal numbers: no float32 kernel can do much better there
+# than plain NumPy in float32, so a kernel may also be this many times as far off as that.
 _OF_PLAIN_FLOAT32 = 4.0
 _SUMS_OF_PRODUCTS = ("linear", "convolution")
 
@@ -32,8 +32,8 @@ class KernelCheck:
     shapes : tuple
         Of the array arguments; None where one is absent.
     error : float
-        Largest difference, as a share of the tensor's largest value (for linear and convolution: of the largest element of the sum
-        of absolute products).
+        Largest difference, as a share of the tensor's largest value (for linear and convolution: of each
+        element's sum of absolute products).
     tolerance : float
         What it may be.
     """
@@ -124,7 +124,7 @@ def _to_float64(value: Any) -> Any:
 
 
 def _difference(got: np.ndarray, exact: np.ndarray, scale: np.ndarray | None = None) -> float:
-    """Largest difference relative to the largest value, or to ``scale`` element by element; infinite where NaN or infinity differ."""
+    """Largest difference relative to the largest value, or to ``scale`` element by element; infinite where NaN differs."""
     finite = np.isfinite(exact)
     if not np.array_equal(got[~finite], exact[~finite].astype(got.dtype), equal_nan=True):
         return np.inf

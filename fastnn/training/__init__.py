@@ -5,6 +5,6 @@ from .loop import fit
 from .steps import accuracy, evaluate, predict, train_step
 
 __all__ = [
-    "Callback", "EarlyStopping", "History", "LearningRateSchedule", "Run", "WeightAverage", "accuracy", "evaluate", "fit", "predict",
-    "train_step",
+    "Callback", "EarlyStopping", "History", "LearningRateSchedule", "Run", "WeightAverage", "accuracy", "evaluate", "fit",
+    "predict", "train_step",
 ]  # fmt: skip

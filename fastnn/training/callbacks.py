@@ -127,7 +127,12 @@ class EarlyStopping(Callback):
     """
 
     def __init__(
-        self, patience: int = 5, min_delta: float = 0.0, restore_best: bool = True, monitor: str | None = None, mode: str | None = None
+        self,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        monitor: str | None = None,
+        mode: str | None = None,
     ) -> None:
         self.patience = checks.integer("patience", patience, 1)
         self.min_delta = checks.real("min_delta", min_delta, 0.0)

@@ -53,7 +53,8 @@ def fit(
     rng : Generator or int, optional
         Of the order; by default fastnn's own.
     metric : callable, optional
-        ``metric(prediction, target)`` -> float, on arrays; it is logged under its name. By default ``accuracy`` for integer targets.
+        ``metric(prediction, target)`` -> float, on arrays; it is logged under its name. By default ``accuracy`` for integer
+        targets.
     callbacks : sequence of Callback
     clip_grad_norm, clip_grad_value : float, optional
         Limits of the gradient's norm and of its elements.

@@ -22,6 +22,7 @@ class _Speed(Callback):
     """Measures how many examples pass in a second."""
 
     def on_start(self, run: Run) -> None:
+        """Start the clock."""
         self._start = perf_counter()
 
     def text(self, run: Run) -> str:
@@ -35,6 +36,7 @@ class Lines(_Speed):
     """At most ten lines in all, one after an epoch."""
 
     def on_epoch_end(self, run: Run) -> None:
+        """Print a line, where it is time for one."""
         every = max(run.epochs // 10, 1)
         if run.epoch % every == 0 or run.stop:
             print(f"epoch {run.epoch}/{run.epochs}  {self.text(run)}", file=sys.stderr, flush=True)
@@ -46,6 +48,7 @@ class Bar(_Speed):
     _bar: Any = None
 
     def on_start(self, run: Run) -> None:
+        """Show the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -60,11 +63,14 @@ class Bar(_Speed):
         return f"epoch {run.epoch}/{run.epochs}"
 
     def on_batch_end(self, run: Run) -> None:
+        """Move on by a batch."""
         self._bar.update(self._task, completed=run.step, numbers=self.text(run))
 
     def on_epoch_end(self, run: Run) -> None:
+        """Show the validation's numbers too."""
         self._bar.update(self._task, description=self._title(run), numbers=self.text(run))
 
     def on_end(self, run: Run) -> None:
+        """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
