@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
     steps = epochs * -(-len(data.x_train) // batch_size)
     schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{data.name}: {len(data.x_train):,} rows for training, {len(data.x_test):,} held out; {kind}, {parameters:,} parameters")
+    print(f"{data.name}: {len(data.x_train):,} rows to train, {len(data.x_test):,} held out; {kind}, {parameters:,} parameters")
     history = fit(
         model, (data.x_train, data.y_train), validation=(data.x_test, data.y_test), loss=loss, optimizer=optimizer,
         epochs=epochs, batch_size=batch_size, callbacks=[LearningRateSchedule(schedule, every="batch"), WeightAverage(0.8)],
