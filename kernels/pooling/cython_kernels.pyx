@@ -221,13 +221,16 @@ cdef void _mean_plane(const real* x, real* y, Axis rows, Axis columns, double* l
 
 cdef void _spread_plane(const real* dy, real* dx, Axis rows, Axis columns, double* line) noexcept nogil:
     cdef Py_ssize_t i, j, h, w
-    cdef double total
+    cdef double total, scale
     for h in range(rows.size):
         for j in range(columns.count):
             line[j] = 0
         for i in range(rows.first[h], rows.last[h] + 1):
+            scale = 1 / rows.divisor[i]
             for j in range(columns.count):
-                line[j] += dy[i * columns.count + j] / (rows.divisor[i] * columns.divisor[j])
+                line[j] += dy[i * columns.count + j] * scale
+        for j in range(columns.count):
+            line[j] /= columns.divisor[j]
         for w in range(columns.size):
             total = 0
             for j in range(columns.first[w], columns.last[w] + 1):

@@ -139,9 +139,9 @@ def _add_line(line, row):
 
 
 @kernel
-def _add_shares(line, row, divisor, windows):
+def _add_scaled(line, row, scale):
     for j in range(line.size):
-        line[j] += row[j] / np.float64(divisor * windows[j, 2])
+        line[j] += row[j] * scale
 
 
 @kernel
@@ -174,7 +174,9 @@ def _spread(dy, rows, columns, dx):
             for j in range(line.size):
                 line[j] = 0
             for i in range(by_row[h, 0], by_row[h, 1] + 1):
-                _add_shares(line, dy[p, i], rows[i, 2], columns)
+                _add_scaled(line, dy[p, i], 1 / np.float64(rows[i, 2]))
+            for j in range(line.size):
+                line[j] /= columns[j, 2]
             for w in range(dx.shape[2]):
                 dx[p, h, w] = _sum(line, by_column[w, 0], by_column[w, 1] + 1)
 

@@ -8,6 +8,7 @@ the number of threads, and one long sum has work for all of them.
 
 cimport numpy as cnp
 from cython.parallel cimport prange
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -225,46 +226,50 @@ def var_backward(
 
 # Extrema. The smallest x is where -x is largest, and a change of sign is exact.
 
-cdef inline Py_ssize_t _find_run(const real* x, Py_ssize_t n, real sign) noexcept nogil:
-    """Where the first NaN is, or else the first of the largest ``sign * x``; ``n`` is at least 1.
-
-    The largest value is found in vector code; only then is its place looked for."""
+cdef inline real _largest(const real* x, Py_ssize_t n, real sign, bint* has_nan) noexcept nogil:
+    """The largest ``sign * x`` that is no NaN, and whether there is a NaN, in vector code; ``n`` is at least 1."""
     cdef real lanes[LANES]
+    cdef int32_t unordered[LANES]
     cdef Py_ssize_t i = 0, j
-    cdef int32_t unordered = 0
-    cdef real best, value
+    cdef real value
     for j in range(LANES):
-        lanes[j] = sign * x[0]
+        lanes[j] = -INFINITY
+        unordered[j] = 0
     while i + LANES <= n:
         for j in range(LANES):
             value = sign * x[i + j]
             lanes[j] = value if value > lanes[j] else lanes[j]
-            unordered |= value != value
+            unordered[j] |= value != value
         i += LANES
     for j in range(n - i):
         value = sign * x[i + j]
         lanes[j] = value if value > lanes[j] else lanes[j]
-        unordered |= value != value
-    if unordered:
-        for i in range(n):
-            if x[i] != x[i]:
-                return i
-    best = lanes[0]
+        unordered[j] |= value != value
+    value = lanes[0]
+    has_nan[0] = unordered[0]
     for j in range(1, LANES):
-        best = lanes[j] if lanes[j] > best else best
-    for i in range(n):
-        if sign * x[i] == best:
-            return i
-    return 0
+        value = lanes[j] if lanes[j] > value else value
+        has_nan[0] |= unordered[j]
+    return value
 
 
 cdef void _extremum_run(const real* x, Py_ssize_t R, real sign, real* y, cnp.int64_t* index) noexcept nogil:
-    cdef Py_ssize_t begin = 0, found = 0, place
-    while begin < R:
-        place = begin + _find_run(x + begin, min(<Py_ssize_t> CHUNK, R - begin), sign)
-        if sign * x[place] > sign * x[found] or (x[place] != x[place] and x[found] == x[found]):
-            found = place
+    """The chunk of the largest value, or of the first NaN, is found first, and its place in the chunk only then."""
+    cdef Py_ssize_t begin = 0, found = 0
+    cdef real value, best = -INFINITY
+    cdef bint has_nan = False
+    while begin < R and not has_nan:
+        value = _largest(x + begin, min(<Py_ssize_t> CHUNK, R - begin), sign, &has_nan)
+        if has_nan or value > best:
+            best = value
+            found = begin
         begin += CHUNK
+    if has_nan:
+        while x[found] == x[found]:
+            found += 1
+    else:
+        while sign * x[found] != best:
+            found += 1
     if y != NULL:
         y[0] = x[found]
     if index != NULL:

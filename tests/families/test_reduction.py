@@ -30,6 +30,7 @@ def test_agrees_with_torch(rng, dim, keepdim):
     for name in ("sum", "mean", "var", "amax", "amin"):
         theirs, ours = torch.tensor(x, requires_grad=True), fastnn.tensor(x, requires_grad=True)
         along = () if dim is None and name in ("amax", "amin") else dim
+        along = None if dim == () and name == "var" else along  # there torch 2.13 gives infinite gradients
         expected = getattr(torch, name)(theirs, dim=along, keepdim=keepdim)
         y = getattr(F, name)(ours, dim, keepdim=keepdim)
         np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-12)
