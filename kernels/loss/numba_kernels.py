@@ -330,7 +330,7 @@ def _scaled(x, factor, y):
 def _scale_residual(dy, residual, total, reduction, dx):
     N, C, L = residual.shape
     if reduction != "none":
-        factor = dy.dtype.type(dy / dy.dtype.type(total)) if reduction == "mean" else dy.dtype.type(dy)
+        factor = dy.dtype.type(dy.item() / (total if reduction == "mean" else 1))
         _scaled(residual.reshape(-1), factor, dx.reshape(-1))
     elif L == 1:
         _scale_rows(residual.reshape(N, C), dy.reshape(N), dx.reshape(N, C))
@@ -339,7 +339,7 @@ def _scale_residual(dy, residual, total, reduction, dx):
 
 
 def cross_entropy_backward(dy, residual, total, reduction, dx):
-    _scale_residual(dy, residual, total[()], reduction, dx)
+    _scale_residual(dy, residual, np.float64(total.item()), reduction, dx)
 
 
 @kernel
@@ -362,10 +362,10 @@ def _probability_gradient(x, lse, weight, dt):
 def cross_entropy_probabilities_backward(dy, x, weight, residual, label_smoothing, reduction, dx, dtarget):
     N, C, L = x.shape
     if dx is not None:
-        _scale_residual(dy, residual, N * L, reduction, dx)
+        _scale_residual(dy, residual, np.float64(N * L), reduction, dx)
     if dtarget is not None:
         _probability_gradients(x, _class_weights(weight, x, C), x.dtype.type(1 - label_smoothing), dtarget)
-        _scale_residual(dy, dtarget, N * L, reduction, dtarget)
+        _scale_residual(dy, dtarget, np.float64(N * L), reduction, dtarget)
 
 
 @kernel
@@ -404,5 +404,5 @@ def nll_backward(dy, target, weight, total, ignore_index, reduction, x_shape, dx
     scale = dy.reshape(1, 1) if not each else dy
     if reduction == "mean":
         scale = np.empty((1, 1), dy.dtype)
-        _scaled(dy.reshape(1), dy.dtype.type(1) / total[()], scale.reshape(1))
+        _scaled(dy.reshape(1), dy.dtype.type(1 / np.float64(total.item())), scale.reshape(1))
     _nll_backward(scale, each, target, _class_weights(weight, dx, x_shape[1]), ignore_index, dx)

@@ -1,0 +1,200 @@
+"""Normalization: batch_norm, layer_norm, group_norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.normalization import operators
+
+from ..dispatch import call
+from . import checks
+from .shape import reshape
+
+
+def _eps(value: Any) -> float:
+    return checks.real("eps", value, 0.0, math.nextafter(math.inf, 0))
+
+
+def _channels(x: Any, least: int) -> tuple[int, int, int]:
+    """The shape (N, C, L) of an input of shape (N, C, ...)."""
+    shape = tuple(x.shape)
+    if len(shape) < least:
+        raise ValueError(f"input: expected at least {least} dimensions, got shape {shape}")
+    return shape[0], shape[1], math.prod(shape[2:])
+
+
+def _running(name: str, value: Any, x: Any, channels: int, training: bool) -> Any:
+    """None, or an array of running statistics, whose memory is written to in training."""
+    if value is None:
+        return None
+    memory = value.numpy() if checks.is_hooked(value) else checks.to_numpy(name, value)
+    checks.optional_array(name, memory, (channels,), x.dtype)
+    if training and not memory.flags.writeable:
+        raise ValueError(f"{name}: the array is read-only; training updates it")
+    return memory
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalize each channel by its mean and variance: ``(x - mean) / sqrt(var + eps) * weight + bias``.
+
+    In training the mean and the biased variance are those of the batch, over all dimensions but the second, and the running
+    statistics move towards the batch's mean and *unbiased* variance: ``r <- r + momentum (s - r)``.
+
+    Parameters
+    ----------
+    input : array, shape (N, C, ...)
+    running_mean, running_var : array, shape (C,), or None
+        Used in evaluation, changed in place in training (where they may be None). An empty batch leaves them as they are.
+    weight, bias : array, shape (C,), optional
+    training : bool
+    momentum : float
+    eps : float, not negative
+
+    Returns
+    -------
+    array of the shape and dtype of ``input``
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a dtype or shape does not fit, ``eps`` is negative, running statistics are missing in evaluation or read-only
+        in training, or training has one value for each channel. Nothing is written then.
+
+    Notes
+    -----
+    Source: Ioffe and Szegedy, "Batch Normalization" (2015).
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn.functional as F
+    >>> mean, var = np.zeros(1), np.ones(1)
+    >>> F.batch_norm(np.array([[1.0], [3.0]]), mean, var, training=True).round(3)
+    array([[-1.],
+           [ 1.]])
+    >>> mean
+    array([0.2])
+    """
+    x = checks.array("input", input)
+    N, C, L = _channels(x, 2)
+    mean = _running("running_mean", running_mean, x, C, bool(training))
+    var = _running("running_var", running_var, x, C, bool(training))
+    w = checks.optional_array("weight", weight, (C,), x.dtype)
+    b = checks.optional_array("bias", bias, (C,), x.dtype)
+    momentum, eps = checks.real("momentum", momentum), _eps(eps)
+    if (mean is None) != (var is None):
+        raise ValueError("running_mean, running_var: expected both or none of them")
+    if not training:
+        if mean is None:
+            raise ValueError("running_mean: expected an array in evaluation, got None")
+        y = call(operators.batch_norm_evaluation, reshape(x, (N, C, L)), w, b, mean, var, eps)
+        return reshape(y, x.shape)
+    if N * L == 1:
+        raise ValueError(f"input: expected more than one value for each channel in training, got shape {tuple(x.shape)}")
+    if mean is not None and np.may_share_memory(mean, var):
+        raise ValueError("running_mean, running_var: the arrays overlap")
+    y, batch_mean, batch_var = call(operators.batch_norm, reshape(x, (N, C, L)), w, b, eps)
+    if mean is not None and N * L:
+        call(operators.running_statistics, batch_mean, batch_var, mean, var, momentum, N * L, out=(mean, var))
+    return reshape(y, x.shape)
+
+
+def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Normalize each example over its last dimensions: ``(x - mean) / sqrt(var + eps) * weight + bias``, var biased.
+
+    Parameters
+    ----------
+    input : array, shape (..., *normalized_shape)
+    normalized_shape : int or sequence of int
+        The last dimensions, over which the statistics are taken.
+    weight, bias : array, shape normalized_shape, optional
+    eps : float, not negative
+
+    Returns
+    -------
+    array of the shape and dtype of ``input``
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a dtype or shape does not fit, or ``eps`` is negative.
+
+    Notes
+    -----
+    Source: Ba, Kiros and Hinton, "Layer Normalization" (2016).
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn.functional as F
+    >>> F.layer_norm(np.array([[1.0, 3.0], [5.0, 5.0]]), (2,)).round(3)
+    array([[-1.,  1.],
+           [ 0.,  0.]])
+    """
+    x = checks.array("input", input)
+    count = len(normalized_shape) if isinstance(normalized_shape, Sequence) else 1
+    normalized = checks.integers("normalized_shape", normalized_shape, count, 0)
+    if not count or tuple(x.shape[len(x.shape) - count :]) != normalized or len(x.shape) < count:
+        raise ValueError(f"normalized_shape: expected the last dimensions of the input's {tuple(x.shape)}, got {normalized}")
+    w = checks.optional_array("weight", weight, normalized, x.dtype)
+    b = checks.optional_array("bias", bias, normalized, x.dtype)
+    rows, columns = math.prod(x.shape[: len(x.shape) - count]), math.prod(normalized)
+    w, b = (value if value is None else reshape(value, (columns,)) for value in (w, b))
+    y = call(operators.layer_norm, reshape(x, (rows, columns)), w, b, _eps(eps))[0]
+    return reshape(y, x.shape)
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Normalize each example over groups of its channels: ``(x - mean) / sqrt(var + eps) * weight + bias``, var biased.
+
+    Parameters
+    ----------
+    input : array, shape (N, C, ...)
+    num_groups : int
+        It divides C; 1 takes all channels together, C each by itself (instance normalization).
+    weight, bias : array, shape (C,), optional
+    eps : float, not negative
+
+    Returns
+    -------
+    array of the shape and dtype of ``input``
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a dtype or shape does not fit, ``num_groups`` does not divide the channels, ``eps`` is negative, or a batch of one
+        has a single value in each group.
+
+    Notes
+    -----
+    Source: Wu and He, "Group Normalization" (2018).
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn.functional as F
+    >>> F.group_norm(np.array([[1.0, 3.0, 7.0, 5.0]]), 2).round(3)
+    array([[-1.,  1.,  1., -1.]])
+    """
+    x = checks.array("input", input)
+    N, C, L = _channels(x, 2)
+    groups = checks.integer("num_groups", num_groups, 1)
+    if C % groups:
+        raise ValueError(f"num_groups: expected a divisor of {C} channels, got {groups}")
+    w = checks.optional_array("weight", weight, (C,), x.dtype)
+    b = checks.optional_array("bias", bias, (C,), x.dtype)
+    eps = _eps(eps)
+    if N * C * L == groups:
+        raise ValueError(f"input: expected more than one value in a group, got shape {tuple(x.shape)} for {groups} groups")
+    y = call(operators.group_norm, reshape(x, (N, C, L)), w, b, groups, eps)[0]
+    return reshape(y, x.shape)

@@ -1,0 +1,81 @@
+"""Normalization in plain NumPy."""
+
+import numpy as np
+
+
+def _per_channel(values):
+    """(C,) beside x (N, C, L); 1 where there are none."""
+    return 1 if values is None else values[:, None]
+
+
+def _moments(x, axes):
+    """Mean and biased variance, 0 over nothing."""
+    count = max(int(np.prod([x.shape[axis] for axis in axes])), 1)
+    mean = x.sum(axis=axes, keepdims=True) / x.dtype.type(count)
+    var = ((x - mean) ** 2).sum(axis=axes, keepdims=True) / x.dtype.type(count)
+    return mean, var
+
+
+def _center_gradient(g, normal, rstd, axes):
+    """Gradient by x of (x - mean) rstd for the gradient g: less its mean and its part along the normalized values."""
+    along = _moments(g * normal, axes)[0]
+    return rstd * (g - _moments(g, axes)[0] - normal * along)
+
+
+def batch_norm(x, weight, bias, eps):
+    mean, var = _moments(x, (0, 2))
+    y = (x - mean) / np.sqrt(var + x.dtype.type(eps)) * _per_channel(weight)
+    return (y if bias is None else y + _per_channel(bias)), mean[0, :, 0], var[0, :, 0]
+
+
+def batch_norm_backward(dy, x, weight, mean, var, eps):
+    rstd = _per_channel(1 / np.sqrt(var + x.dtype.type(eps)))
+    normal = (x - _per_channel(mean)) * rstd
+    dx = _center_gradient(dy * _per_channel(weight), normal, rstd, (0, 2))
+    return dx, (dy * normal).sum(axis=(0, 2)), dy.sum(axis=(0, 2))
+
+
+def batch_norm_evaluation(x, weight, bias, running_mean, running_var, eps):
+    y = (x - _per_channel(running_mean)) / np.sqrt(_per_channel(running_var) + x.dtype.type(eps)) * _per_channel(weight)
+    return (y if bias is None else y + _per_channel(bias),)
+
+
+def batch_norm_evaluation_backward(dy, x, weight, running_mean, running_var, eps):
+    rstd = _per_channel(1 / np.sqrt(running_var + x.dtype.type(eps)))
+    normal = (x - _per_channel(running_mean)) * rstd
+    return dy * rstd * _per_channel(weight), (dy * normal).sum(axis=(0, 2)), dy.sum(axis=(0, 2))
+
+
+def running_statistics(mean, var, running_mean, running_var, momentum, count):
+    unbiased = var * var.dtype.type(count / (count - 1))
+    return running_mean + momentum * (mean - running_mean), running_var + momentum * (unbiased - running_var)
+
+
+def layer_norm(x, weight, bias, eps):
+    mean, var = _moments(x, (1,))
+    rstd = 1 / np.sqrt(var + x.dtype.type(eps))
+    y = (x - mean) * rstd * (1 if weight is None else weight)
+    return (y if bias is None else y + bias), mean[:, 0], rstd[:, 0]
+
+
+def layer_norm_backward(dy, x, weight, mean, rstd):
+    normal = (x - mean[:, None]) * rstd[:, None]
+    dx = _center_gradient(dy * (1 if weight is None else weight), normal, rstd[:, None], (1,))
+    return dx, (dy * normal).sum(axis=0), dy.sum(axis=0)
+
+
+def group_norm(x, weight, bias, groups, eps):
+    N, C, L = x.shape
+    grouped = x.reshape(N, groups, C // groups, L)
+    mean, var = _moments(grouped, (2, 3))
+    rstd = 1 / np.sqrt(var + x.dtype.type(eps))
+    y = ((grouped - mean) * rstd).reshape(x.shape) * _per_channel(weight)
+    return (y if bias is None else y + _per_channel(bias)), mean[:, :, 0, 0], rstd[:, :, 0, 0]
+
+
+def group_norm_backward(dy, x, weight, mean, rstd, groups):
+    N, C, L = x.shape
+    grouped, rstd = (N, groups, C // groups, L), rstd[:, :, None, None]
+    normal = (x.reshape(grouped) - mean[:, :, None, None]) * rstd
+    dx = _center_gradient((dy * _per_channel(weight)).reshape(grouped), normal, rstd, (2, 3)).reshape(x.shape)
+    return dx, (dy * normal.reshape(x.shape)).sum(axis=(0, 2)), dy.sum(axis=(0, 2))
