@@ -52,7 +52,7 @@ def main() -> tuple[float, float, float]:
     x = (centers[t] + rng.standard_normal((1000, 20))).astype(np.float32)
     (a, weights_a, seconds_a), (b, weights_b, seconds_b) = train(loss_numpy, x, t), train(loss_fastnn, x, t)
     difference = max(float(np.abs(u - v).max()) for u, v in zip(weights_a, weights_b, strict=True))
-    print(f"NumPy loss {a:.5f} in {seconds_a:.2f} s; fastnn loss {b:.5f} in {seconds_b:.2f} s; weights differ by {difference:.0e}")
+    print(f"NumPy loss {a:.5f} in {seconds_a:.2f} s; fastnn loss {b:.5f} in {seconds_b:.2f} s; weights differ: {difference:.0e}")
     return a, b, difference
 
 

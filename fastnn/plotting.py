@@ -45,7 +45,7 @@ def plot_training(path: str | os.PathLike[str], model: Module, history: History,
 
     figure = Figure(figsize=(15, 5), layout="constrained")
     FigureCanvasAgg(figure)
-    curves, result, weights = figure.subfigures(1, 3)
+    curves, result, weights = figure.subfigures(1, 3, squeeze=False)[0]
     _draw_curves(curves.subplots(), history)
     if data.classes:
         _draw_confusion(result.subplots(), data, prediction)
