@@ -40,7 +40,9 @@ def _pair(name: str, value: Any, dims: int, minimum: int, fill: int) -> tuple[in
     return ((fill,) * (2 - dims) + numbers)[0], numbers[-1]
 
 
-def _windows(dims: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> tuple[tuple[int, int], ...]:
+def _windows(
+    dims: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> tuple[tuple[int, int], ...]:
     """Checked kernel size, stride, padding, dilation as pairs, and the size of the output."""
     kernel = _pair("kernel_size", kernel_size, dims, 1, 1)
     step = kernel if stride is None else _pair("stride", stride, dims, 1, 1)
@@ -52,7 +54,8 @@ def _windows(dims: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dil
     size = tuple([operators.output_length(*axis, bool(ceil_mode)) for axis in axes])
     if min(size) < 1:
         raise ValueError(
-            f"kernel_size: {kernel_size!r} (dilation {dilation!r}) does not fit into shape {tuple(x.shape[-dims:])} with padding {padding!r}"
+            f"kernel_size: {kernel_size!r} with dilation {dilation!r} does not fit into shape {tuple(x.shape[-dims:])} "
+            f"with padding {padding!r}"
         )
     return kernel, step, pad, spread, (size[0], size[1])
 
@@ -76,7 +79,8 @@ def _deliver_max(results: Any, shape: tuple[int, ...], dtype: Any, return_indice
 
 
 def _max_pool(
-    dims: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool, out: Any
+    dims: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    return_indices: bool, out: Any,
 ) -> Any:
     x, batch = _planes(input, dims)
     kernel, step, pad, spread, size = _windows(dims, x, kernel_size, stride, padding, dilation, ceil_mode)
@@ -125,7 +129,8 @@ def max_pool2d(
     *,
     out: Any = None,
 ) -> Any:
-    """Maxima over windows: ``y[n, c, i, j] = max over k, l of x[n, c, i stride - padding + k dilation, j stride - padding + l dilation]``.
+    """Maxima over windows: ``y[n, c, i, j] = max over k, l of x[n, c, h, w]`` with
+    ``h = i stride - padding + k dilation`` and ``w = j stride - padding + l dilation``.
 
     Parameters
     ----------
@@ -147,8 +152,8 @@ def max_pool2d(
     Returns
     -------
     array, shape (N, C, OH, OW) or (C, OH, OW), or a tuple with int64 indices of that shape
-        Exact to the bit. Of equal maxima the first counts and gets the gradient; NaN is larger than any number. A window that dilation
-        leads past the input altogether gives -inf and index -1.
+        Exact to the bit. Of equal maxima the first counts and gets the gradient; NaN is larger than any number. A window that
+        dilation leads past the input altogether gives -inf and index -1.
 
     Raises
     ------
@@ -169,7 +174,8 @@ def max_pool2d(
 
 
 def _avg_pool(
-    dims: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, divisor: int | None, out: Any
+    dims: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+    count_include_pad: bool, divisor: int | None, out: Any,
 ) -> Any:
     x, batch = _planes(input, dims)
     kernel, step, pad, _, size = _windows(dims, x, kernel_size, stride, padding, 1, ceil_mode)

@@ -206,8 +206,8 @@ def min(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 def amax(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The largest element over some or all dimensions; NaN where there is one.
 
-    Arguments as for ``sum``. Of equal elements the first, in the order of memory of ``input``, gets the gradient (torch shares it out).
-    Raises ValueError where there is no element to choose from.
+    Arguments as for ``sum``. Of equal elements the first gets the gradient (torch
+    shares it out). Raises ValueError where there is no element to choose from.
 
     Examples
     --------

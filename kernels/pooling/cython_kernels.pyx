@@ -115,7 +115,8 @@ def max_pool2d(cnp.ndarray x not None, kernel_size, stride, padding, dilation, c
             _max_pool(<const float*> data(x), <float*> data(y), <cnp.int64_t*> data(indices), planes, H, W, OH, OW, rows, columns)
     else:
         with nogil:
-            _max_pool(<const double*> data(x), <double*> data(y), <cnp.int64_t*> data(indices), planes, H, W, OH, OW, rows, columns)
+            _max_pool(<const double*> data(x), <double*> data(y), <cnp.int64_t*> data(indices),
+                      planes, H, W, OH, OW, rows, columns)
 
 
 cdef void _max_pool_backward(
@@ -135,10 +136,12 @@ def max_pool2d_backward(cnp.ndarray dy not None, cnp.ndarray indices not None, x
     cdef Py_ssize_t outputs = length(dy, 2) * length(dy, 3), inputs = length(dx, 2) * length(dx, 3)
     if is_float32(dy):
         with nogil:
-            _max_pool_backward(<const float*> data(dy), <const cnp.int64_t*> data(indices), <float*> data(dx), planes, outputs, inputs)
+            _max_pool_backward(<const float*> data(dy), <const cnp.int64_t*> data(indices), <float*> data(dx),
+                               planes, outputs, inputs)
     else:
         with nogil:
-            _max_pool_backward(<const double*> data(dy), <const cnp.int64_t*> data(indices), <double*> data(dx), planes, outputs, inputs)
+            _max_pool_backward(<const double*> data(dy), <const cnp.int64_t*> data(indices), <double*> data(dx),
+                               planes, outputs, inputs)
 
 
 # Windows as tables

@@ -1,7 +1,7 @@
 """Pooling, compiled just in time.
 
-The same plan as ahead of time: strided maxima go offset by offset over a line of outputs; means add up whole lines of a window's rows
-first, then columns, in double. The windows of each dimension are a table with one row for each window: begin, end and divisor.
+The same plan as ahead of time: strided maxima go offset by offset over a line of outputs; means add up whole lines of a window's
+rows first, then columns, in double. The windows of each dimension are a table with one row for each window: begin, end and divisor.
 """
 
 import numpy as np
@@ -184,8 +184,10 @@ def _spread(dy, rows, columns, dx):
 def _strided_axes(plane, windows, kernel_size, stride, padding, count_include_pad, divisor_override):
     divisors = (0, 0) if divisor_override is None else (divisor_override, 1)
     return [
-        _strided_windows(plane.shape[d], windows.shape[d], kernel_size[d - 2], stride[d - 2], padding[d - 2], count_include_pad, divisors[d - 2])
-        for d in (2, 3)
+        _strided_windows(
+            plane.shape[d + 2], windows.shape[d + 2], kernel_size[d], stride[d], padding[d], count_include_pad, divisors[d]
+        )
+        for d in (0, 1)
     ]
 
 

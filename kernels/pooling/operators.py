@@ -7,11 +7,11 @@ adaptive_avg_pool2d
 
 A strided window covers h = i stride - padding + k dilation for 0 <= k < kernel, where that is inside the plane.
 
-Of equal maxima the first counts; NaN is larger than everything, and of several the last counts, as in torch. A window that dilation
-leads past the plane altogether gives -inf and index -1.
+Of equal maxima the first counts; NaN is larger than everything, and of several the last counts, as in torch. A window that
+dilation leads past the plane altogether gives -inf and index -1.
 
-    size of the output    floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1, or ceil(...) with ceil_mode, where the
-                          last window is left out if it would start in the right padding
+    size of the output    floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1, or ceil(...) with ceil_mode, where
+                          the last window is left out if it would start in the right padding
 """
 
 import math
@@ -140,8 +140,9 @@ adaptive_max_pool2d = Operator(
 )  # fmt: skip
 
 adaptive_avg_pool2d_backward = Operator(
-    "adaptive_avg_pool2d_backward", __package__, ("dy",), _to_x, _adaptive_avg_backward_cost, attributes=("x_shape",), outputs=("dx",)
-)
+    "adaptive_avg_pool2d_backward", __package__, ("dy",), _to_x, _adaptive_avg_backward_cost,
+    attributes=("x_shape",), outputs=("dx",),
+)  # fmt: skip
 adaptive_avg_pool2d = Operator(
     "adaptive_avg_pool2d", __package__, ("x",), lambda x, output_size: (_adaptive_shape(x, output_size),), _adaptive_avg_cost,
     attributes=("output_size",), backward=adaptive_avg_pool2d_backward, examples=adaptive_max_pool2d.examples,

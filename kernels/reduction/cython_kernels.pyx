@@ -1,9 +1,9 @@
 # cython: cdivision=True
 """Reductions of the middle dimension, compiled ahead of time.
 
-The elements of a reduction go in chunks of CHUNK, those beside each other (b) in strips of STRIP. Each chunk of a strip has its own
-partial result, sums in double; the partial results are combined in ascending order. So neither the bits nor the accuracy depend on
-the number of threads, and one long sum has work for all of them.
+The elements of a reduction go in chunks of CHUNK, those beside each other (b) in strips of STRIP. Each chunk of a strip has its
+own partial result, sums in double; the partial results are combined in ascending order. So the bits do not depend on the number
+of threads, and one long sum has work for all of them.
 """
 
 cimport numpy as cnp
@@ -65,7 +65,9 @@ cdef inline void _sum_rows(
             total[j] += _term(x[r * step + j], center[j] if squared else 0, squared)
 
 
-cdef void _sum_part(const real* x, Py_ssize_t rows, Py_ssize_t B, Py_ssize_t width, const double* center, double* total) noexcept nogil:
+cdef void _sum_part(
+    const real* x, Py_ssize_t rows, Py_ssize_t B, Py_ssize_t width, const double* center, double* total
+) noexcept nogil:
     if B == 1 and center == NULL:
         total[0] = _sum_run(x, rows, 0, False)
     elif B == 1:
@@ -309,7 +311,8 @@ cdef void _extremum(
         b = item % strips * STRIP
         offset = item // strips * B + b
         if B == 1:
-            _extremum_run(x + offset * R, R, sign, NULL if y == NULL else y + offset, NULL if indices == NULL else indices + offset)
+            _extremum_run(x + offset * R, R, sign,
+                          NULL if y == NULL else y + offset, NULL if indices == NULL else indices + offset)
         else:
             _extremum_strip(x + item // strips * R * B + b, R, B, min(<Py_ssize_t> STRIP, B - b), sign,
                             NULL if y == NULL else y + offset, NULL if indices == NULL else indices + offset)

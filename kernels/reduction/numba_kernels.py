@@ -1,4 +1,7 @@
-"""Reductions of the middle dimension, compiled just in time. Sums go in chunks of CHUNK, each in double, combined in ascending order."""
+"""Reductions of the middle dimension, compiled just in time.
+
+Sums go in chunks of CHUNK, each in double, combined in ascending order.
+"""
 
 import numpy as np
 

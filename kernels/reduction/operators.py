@@ -79,7 +79,7 @@ var_backward = Operator(
 var = Operator(
     "var", __package__, ("x",), _drop_twice, _var_cost,
     attributes=("correction",), outputs=("y", "mean"), backward=var_backward,
-    examples=tuple({**example, "correction": correction} for example, correction in zip(_EXAMPLES, (0, 1, 1, 1, 0.5, 1, 0), strict=True)),
+    examples=tuple({**example, "correction": c} for example, c in zip(_EXAMPLES, (0, 1, 1, 1, 0.5, 1, 0), strict=True)),
 )  # fmt: skip
 
 extremum_backward = Operator(

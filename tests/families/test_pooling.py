@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from fastnn.kernels.examples import backward_args
+from fastnn.kernels.pooling import operators
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
 import fastnn.functional as F
 from fastnn import dispatch
-from fastnn.kernels.examples import backward_args
-from fastnn.kernels.pooling import operators
 from fastnn.nn import pooling as layers
 
 BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_available(name)]
