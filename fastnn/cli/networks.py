@@ -29,7 +29,7 @@ def recipe(kind: str, data: Dataset) -> Recipe:
     """Epochs, batch size and learning rate for a model on so much data."""
     large = len(data.x_train) > 10_000
     if large:
-        return {"linear": Recipe(8, 64, 2e-3), "mlp": Recipe(12, 128, 3e-3), "cnn": Recipe(6, 64, 4e-3)}[kind]
+        return {"linear": Recipe(8, 64, 2e-3), "mlp": Recipe(12, 128, 3e-3), "cnn": Recipe(5, 64, 4e-3)}[kind]
     if data.has_images:
         return {"linear": Recipe(30, 32, 1e-2), "mlp": Recipe(40, 32, 5e-3), "cnn": Recipe(20, 64, 8e-3)}[kind]
     return {"linear": Recipe(60, 16, 1e-2), "mlp": Recipe(60, 16, 5e-3), "cnn": Recipe(60, 16, 5e-3)}[kind]

@@ -114,6 +114,12 @@ def _run(options: argparse.Namespace) -> int:
     schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{data.name}: {len(data.x_train):,} rows to train, {len(data.x_test):,} held out; {kind}, {parameters:,} parameters")
+    # Checked on fresh weights, whose losses and gradients are of ordinary size, and on both sizes of batch.
+    sizes = {batch_size, len(data.x_train) % batch_size or batch_size}
+    checks = [
+        check for n in sorted(sizes, reverse=True) for check in verify(model, data.x_train[:n], data.y_train[:n], loss, optimizer)
+    ]
+    checks = list({(check.operator, check.shapes): check for check in checks}.values())
     history = fit(
         model, (data.x_train, data.y_train), validation=(data.x_test, data.y_test), loss=loss, optimizer=optimizer,
         epochs=epochs, batch_size=batch_size, callbacks=[LearningRateSchedule(schedule, every="batch"), WeightAverage(0.8)],
@@ -122,7 +128,6 @@ def _run(options: argparse.Namespace) -> int:
     word = "interrupted after" if history.interrupted else "trained"
     print(f"{word} {history.epochs} epochs in {history.seconds:.1f} s")
     batch = data.x_train[:batch_size], data.y_train[:batch_size]
-    checks = verify(model, *batch, loss, optimizer)
     _print_checks(checks)
     _print_costs(layer_costs(model, *batch, loss, optimizer), batch_size)
     prediction = predict(model, data.x_test)
