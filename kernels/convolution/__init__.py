@@ -1,0 +1,1 @@
+"""Convolution (cross-correlation, as in every framework) in two dimensions."""
