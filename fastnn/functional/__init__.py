@@ -1,6 +1,25 @@
 """Functions of arrays and Tensors, with the names, arguments and meaning of ``torch.nn.functional``."""
 
+from .activation import (
+    elu,
+    gelu,
+    hardtanh,
+    identity,
+    leaky_relu,
+    maxout,
+    prelu,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    step,
+    tanh,
+    threshold,
+)
 from .arithmetic import abs, add, clamp, divide, exp, log, maximum, minimum, multiply, negative, power, sqrt, subtract, where
+from .convolution import conv1d, conv2d, conv_output_size, convolve2d
 from .dropout import dropout
 from .linear import linear, matmul
 from .loss import (
@@ -13,6 +32,7 @@ from .loss import (
     smooth_l1_loss,
 )
 from .loss_classification import cross_entropy, nll_loss
+from .normalization import batch_norm, group_norm, layer_norm
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -27,6 +47,7 @@ from .pooling import (
 )
 from .reduction import amax, amin, max, mean, min, sum, var
 from .shape import broadcast_to, cat, flatten, index, permute, reshape, squeeze, stack, transpose, unsqueeze
+from .softmax import log_softmax, softmax
 
 __all__ = [
     "abs",
@@ -39,28 +60,42 @@ __all__ = [
     "amin",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "broadcast_to",
     "cat",
     "clamp",
+    "conv1d",
+    "conv2d",
+    "conv_output_size",
+    "convolve2d",
     "cross_entropy",
     "divide",
     "dropout",
+    "elu",
     "exp",
     "flatten",
+    "gelu",
     "global_avg_pool",
     "global_max_pool",
+    "group_norm",
+    "hardtanh",
     "hinge_loss",
+    "identity",
     "index",
     "l1_loss",
+    "layer_norm",
+    "leaky_relu",
     "linear",
     "log",
+    "log_softmax",
     "matmul",
     "max",
     "max_pool1d",
     "max_pool2d",
     "maximum",
+    "maxout",
     "mean",
     "min",
     "minimum",
@@ -71,13 +106,24 @@ __all__ = [
     "perceptron_loss",
     "permute",
     "power",
+    "prelu",
+    "relu",
     "reshape",
+    "selu",
+    "sigmoid",
+    "silu",
     "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "softsign",
     "sqrt",
     "squeeze",
     "stack",
+    "step",
     "subtract",
     "sum",
+    "tanh",
+    "threshold",
     "transpose",
     "unsqueeze",
     "var",

@@ -27,6 +27,8 @@ def to_numpy(name: str, value: Any) -> np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: masked arrays are not supported")
+    if isinstance(value, np.number):  # np.float64 is a Python float too
+        return np.asarray(value)
     if value is None or isinstance(value, (str, bytes, bytearray, list, tuple, int, float, complex)):
         raise TypeError(f"{name}: expected an array, got {type(value).__name__}")
     try:

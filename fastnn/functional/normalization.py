@@ -28,14 +28,24 @@ def _channels(x: Any, least: int) -> tuple[int, int, int]:
 
 
 def _running(name: str, value: Any, x: Any, channels: int, training: bool) -> Any:
-    """None, or an array of running statistics, whose memory is written to in training."""
-    if value is None:
-        return None
-    memory = value.numpy() if checks.is_hooked(value) else checks.to_numpy(name, value)
-    checks.optional_array(name, memory, (channels,), x.dtype)
-    if training and not memory.flags.writeable:
+    """None, or checked running statistics; in training their memory has to be writeable."""
+    value = checks.optional_array(name, value, (channels,), x.dtype)
+    if training and value is not None and not _memory(value).flags.writeable:
         raise ValueError(f"{name}: the array is read-only; training updates it")
-    return memory
+    return value
+
+
+def _memory(value: Any) -> np.ndarray:
+    return value.numpy() if checks.is_hooked(value) else value
+
+
+def _update(mean: Any, var: Any, batch_mean: Any, batch_var: Any, momentum: float, count: int) -> None:
+    """Move the running statistics in their own memory."""
+    out = (_memory(mean), _memory(var))
+    call(operators.running_statistics, batch_mean, batch_var, mean, var, momentum, count, out=out)
+    for value in (mean, var):
+        if checks.is_hooked(value):
+            value._touch()
 
 
 def batch_norm(
@@ -103,11 +113,11 @@ def batch_norm(
         return reshape(y, x.shape)
     if N * L == 1:
         raise ValueError(f"input: expected more than one value for each channel in training, got shape {tuple(x.shape)}")
-    if mean is not None and np.may_share_memory(mean, var):
+    if mean is not None and np.may_share_memory(_memory(mean), _memory(var)):
         raise ValueError("running_mean, running_var: the arrays overlap")
     y, batch_mean, batch_var = call(operators.batch_norm, reshape(x, (N, C, L)), w, b, eps)
     if mean is not None and N * L:
-        call(operators.running_statistics, batch_mean, batch_var, mean, var, momentum, N * L, out=(mean, var))
+        _update(mean, var, batch_mean, batch_var, momentum, N * L)
     return reshape(y, x.shape)
 
 
