@@ -8,6 +8,13 @@ cdef enum:
     CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double
 
 
+cdef inline real* offset(const real* pointer, Py_ssize_t n) noexcept nogil:
+    """``pointer + n``, or NULL where there is no array."""
+    if pointer == NULL:
+        return NULL
+    return <real*> pointer + n
+
+
 cdef inline real fold(const real* lanes) noexcept nogil:
     """Sum of LANES partial sums."""
     cdef real half[HALF]

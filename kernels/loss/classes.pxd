@@ -2,7 +2,8 @@
 """Cross entropy of classes: the losses and, in the same pass, their gradients.
 
 The target of a position is a class (``target``) or a distribution (``probabilities``); the other of the two is NULL. With
-q_c = w_c ((1 - s) t_c + s / C):  loss = sum_c q_c (lse - x_c),  gradient_c = softmax_c sum(q) - q_c.
+q_c = w_c ((1 - s) t_c + s / C):  loss = sum_c q_c (top - x_c + log_sum),  gradient_c = softmax_c sum(q) - q_c,
+where log_sum = log sum exp(x - top). Top and log_sum stay apart: their sum would lose the digits of log_sum beside a large top.
 """
 
 cimport numpy as cnp
@@ -54,7 +55,7 @@ cdef inline void row_cross_entropy(
     cdef Py_ssize_t C = target.C, c, i = 0, count, t = 0 if p != NULL else target.classes[n]
     cdef real buffer[CHUNK]
     cdef real weighted[CHUNK]
-    cdef real top, lse, scale, at_target = 0
+    cdef real top, log_sum, scale, at_target = 0
     cdef double exponentials, q_total = 0, total = 0
     if p == NULL and t == target.ignored:
         loss[0] = 0
@@ -67,20 +68,20 @@ cdef inline void row_cross_entropy(
         return
     top = maximum(x, C)
     exponentials = row_exponentials(x, top, residual, C)
-    lse = top + log_(<real> exponentials)
+    log_sum = log_(<real> exponentials)
     if p != NULL or target.smoothing > 0:
         while i < C:
             count = min(<Py_ssize_t> CHUNK, C - i)
             for c in range(count):
                 buffer[c] = share(target, w, p, i + c, i + c)
-                weighted[c] = buffer[c] * (lse - x[i + c])
+                weighted[c] = buffer[c] * (top - x[i + c] + log_sum)
             q_total += chunk_sum(<const real*> buffer, count)
             total += chunk_sum(<const real*> weighted, count)
             i += CHUNK
     if p == NULL:
         at_target = <real> (1 - target.smoothing) * (1 if w == NULL else w[t])
         if at_target != 0:
-            total += at_target * (lse - x[t])
+            total += at_target * (top - x[t] + log_sum)
         q_total += at_target
     loss[0] = <real> total
     if residual == NULL:
@@ -103,7 +104,7 @@ cdef inline void block_cross_entropy(
     """The same for ``count`` <= POSITIONS positions side by side: x_c of position j lies at x[c L + j]."""
     cdef Py_ssize_t C = target.C, c, j, t
     cdef real top[POSITIONS]
-    cdef real lse[POSITIONS]
+    cdef real log_sum[POSITIONS]
     cdef real exponentials[POSITIONS]
     cdef real q_total[POSITIONS]
     cdef real e, q, at_target
@@ -127,12 +128,12 @@ cdef inline void block_cross_entropy(
             if residual != NULL:
                 residual[c * L + j] = e
     for j in range(count):
-        lse[j] = top[j] + log_(exponentials[j])
+        log_sum[j] = log_(exponentials[j])
     if spread:
         for c in range(C):
             for j in range(count):
                 q = share(target, w, p, c, c * L + j)
-                loss[j] += q * (lse[j] - x[c * L + j])
+                loss[j] += q * (top[j] - x[c * L + j] + log_sum[j])
                 q_total[j] += q
     if p == NULL:
         for j in range(count):
@@ -142,7 +143,7 @@ cdef inline void block_cross_entropy(
                 continue
             at_target = <real> (1 - target.smoothing) * (1 if w == NULL else w[t])
             if at_target != 0:
-                loss[j] += at_target * (lse[j] - x[t * L + j])
+                loss[j] += at_target * (top[j] - x[t * L + j] + log_sum[j])
             q_total[j] += at_target
     if residual == NULL:
         return

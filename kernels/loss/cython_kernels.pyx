@@ -7,7 +7,7 @@ from libc.stdlib cimport free, malloc
 
 from fastnn.kernels.arrays cimport data, is_float32, length, real, size
 from fastnn.kernels.elementary cimport exp_, log_
-from fastnn.kernels.lanes cimport CHUNK, chunk_sum, long_sum, maximum
+from fastnn.kernels.lanes cimport CHUNK, chunk_sum, long_sum, maximum, offset
 from fastnn.kernels.loss.classes cimport POSITIONS, Target, block_cross_entropy, row_cross_entropy, row_exponentials
 from fastnn.kernels.loss.elements cimport (
     BINARY, HINGE, L1, LOGITS, MSE, PERCEPTRON, SMOOTH_L1, Loss, element_gradients, element_losses, target_gradients,
@@ -48,7 +48,7 @@ cdef int _elements(
     if reduction == NONE:
         for i in prange(chunks, num_threads=threads, schedule="static"):
             element_losses(
-                loss, x + i * CHUNK, t + i * CHUNK, NULL if w == NULL else w + i * CHUNK, NULL if p == NULL else p + i * CHUNK,
+                loss, x + i * CHUNK, t + i * CHUNK, offset(w, i * CHUNK), offset(p, i * CHUNK),
                 beta, y + i * CHUNK, min(<Py_ssize_t> CHUNK, n - i * CHUNK))
         return 0
     sums = <real*> malloc((chunks + 1) * sizeof(real))
@@ -56,7 +56,7 @@ cdef int _elements(
         return -1
     for i in prange(chunks, num_threads=threads, schedule="static"):
         sums[i] = _chunk_loss(
-            loss, x + i * CHUNK, t + i * CHUNK, NULL if w == NULL else w + i * CHUNK, NULL if p == NULL else p + i * CHUNK,
+            loss, x + i * CHUNK, t + i * CHUNK, offset(w, i * CHUNK), offset(p, i * CHUNK),
             beta, min(<Py_ssize_t> CHUNK, n - i * CHUNK))
     for i in range(chunks):
         total += sums[i]
@@ -90,8 +90,8 @@ cdef void _elements_backward(
     for i in prange(chunks, num_threads=threads, schedule="static"):
         _chunk_gradients(
             loss, dy + i * CHUNK if each else dy, x + i * CHUNK, t + i * CHUNK,
-            NULL if w == NULL else w + i * CHUNK, NULL if p == NULL else p + i * CHUNK, beta, factor, each,
-            NULL if dx == NULL else dx + i * CHUNK, NULL if dt == NULL else dt + i * CHUNK,
+            offset(w, i * CHUNK), offset(p, i * CHUNK), beta, factor, each,
+            offset(dx, i * CHUNK), offset(dt, i * CHUNK),
             min(<Py_ssize_t> CHUNK, n - i * CHUNK))
 
 
@@ -242,15 +242,15 @@ cdef int _cross_entropy(
     if L == 1:
         for n in prange(N, num_threads=threads, schedule="static"):
             row_cross_entropy(
-                x + n * C, target, n, w, NULL if p == NULL else p + n * C, losses + n, NULL if residual == NULL else residual + n * C)
+                x + n * C, target, n, w, offset(p, n * C), losses + n, offset(residual, n * C))
     else:
         for i in prange(N * blocks, num_threads=threads, schedule="static"):
             n = i // blocks
             l = (i - n * blocks) * POSITIONS
             at = n * C * L + l
             block_cross_entropy(
-                x + at, target, n * L + l, w, NULL if p == NULL else p + at, L, min(<Py_ssize_t> POSITIONS, L - l),
-                losses + n * L + l, NULL if residual == NULL else residual + at)
+                x + at, target, n * L + l, w, offset(p, at), L, min(<Py_ssize_t> POSITIONS, L - l),
+                losses + n * L + l, offset(residual, at))
     if losses != y:
         if y != NULL:
             loss = long_sum(<const real*> losses, N * L)
@@ -375,10 +375,10 @@ cdef void _probability_gradients(
 
 cdef void _row_probability_gradients(const real* x, const real* w, real scale, real* dt, Py_ssize_t C) noexcept nogil:
     cdef real top = maximum(x, C)
-    cdef real lse = top + log_(<real> row_exponentials(x, top, <real*> NULL, C))
+    cdef real log_sum = log_(<real> row_exponentials(x, top, <real*> NULL, C))
     cdef Py_ssize_t c
     for c in range(C):
-        dt[c] = (lse - x[c]) * scale * (1 if w == NULL else w[c])
+        dt[c] = (top - x[c] + log_sum) * scale * (1 if w == NULL else w[c])
 
 
 cdef void _block_probability_gradients(
@@ -386,24 +386,24 @@ cdef void _block_probability_gradients(
     Py_ssize_t C, Py_ssize_t L, Py_ssize_t count,
 ) noexcept nogil:
     cdef real top[POSITIONS]
-    cdef real lse[POSITIONS]
+    cdef real log_sum[POSITIONS]
     cdef real scale[POSITIONS]
     cdef Py_ssize_t c, j
     for j in range(count):
         top[j] = x[j]
-        lse[j] = 0
+        log_sum[j] = 0
         scale[j] = (1 - smoothing) * (dy[j] if each else factor)
     for c in range(1, C):
         for j in range(count):
             top[j] = x[c * L + j] if x[c * L + j] > top[j] else top[j]
     for c in range(C):
         for j in range(count):
-            lse[j] += exp_(x[c * L + j] - top[j])
+            log_sum[j] += exp_(x[c * L + j] - top[j])
     for j in range(count):
-        lse[j] = top[j] + log_(lse[j])
+        log_sum[j] = log_(log_sum[j])
     for c in range(C):
         for j in range(count):
-            dt[c * L + j] = (lse[j] - x[c * L + j]) * scale[j] * (1 if w == NULL else w[c])
+            dt[c * L + j] = (top[j] - x[c * L + j] + log_sum[j]) * scale[j] * (1 if w == NULL else w[c])
 
 
 def cross_entropy_probabilities_backward(

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ..elementary_numba import exp
 from ..numba_support import kernel, reassociating_kernel
 
 CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double
@@ -35,15 +36,15 @@ def _raise_top(top, x):
 @kernel
 def _add_exponentials(x, top, e, sums):
     for j in range(x.size):
-        e[j] = math.exp(x[j] - top[j])
+        e[j] = exp(x[j] - top[j])
         sums[j] += e[j]
 
 
 @kernel
-def _add_share(q, lse, x, losses, q_total):
-    """A class with the share q of the target: losses += q (lse - x)."""
+def _add_share(q, top, log_sum, x, losses, q_total):
+    """A class with the share q of the target: losses += q (top - x + log_sum). Kept apart, the two keep the digits of log_sum."""
     for j in range(x.size):
-        losses[j] += q[j] * (lse[j] - x[j])
+        losses[j] += q[j] * (top[j] - x[j] + log_sum[j])
         q_total[j] += q[j]
 
 
@@ -55,21 +56,21 @@ def _store_gradient(e, scale, q):
 
 
 @kernel
-def position_exponentials(x, e, lse, sums):
-    """e (C, L) = exp(x - max), their sums, and log(sum(exp(x))) of each position."""
+def position_exponentials(x, e, top, sums, log_sum):
+    """e (C, L) = exp(x - top), the largest x, the sums and their logarithms of each position."""
     for j in range(x.shape[1]):
-        lse[j] = x[0, j]
+        top[j] = x[0, j]
         sums[j] = 0
     for c in range(1, x.shape[0]):
-        _raise_top(lse, x[c])
+        _raise_top(top, x[c])
     for c in range(x.shape[0]):
-        _add_exponentials(x[c], lse, e[c], sums)
+        _add_exponentials(x[c], top, e[c], sums)
     for j in range(x.shape[1]):
-        lse[j] += math.log(sums[j])
+        log_sum[j] = math.log(sums[j])
 
 
 @kernel
-def _add_class(x, target, weight, ignored, certain, lse, losses, q_total):
+def _add_class(x, target, weight, ignored, certain, top, log_sum, losses, q_total):
     """The part of the target that is its class: q = certain w_t at class t."""
     for j in range(x.shape[1]):
         if target[j] == ignored:
@@ -77,7 +78,7 @@ def _add_class(x, target, weight, ignored, certain, lse, losses, q_total):
         else:
             q = certain * weight[target[j]]
             if q != 0:
-                losses[j] += q * (lse[j] - x[target[j], j])
+                losses[j] += q * (top[j] - x[target[j], j] + log_sum[j])
             q_total[j] += q
 
 
@@ -106,7 +107,8 @@ def classify(x, target, probabilities, weight, ignored, smoothing, losses, resid
     """Losses and their gradients; of ``target`` (N, L) and ``probabilities`` (N, C, L) one is empty."""
     N, C, L = x.shape
     kind = x.dtype.type
-    lse, sums, q_total, q = np.empty(L, x.dtype), np.empty(L, x.dtype), np.empty(L, x.dtype), np.empty(L, x.dtype)
+    top, log_sum, sums = np.empty(L, x.dtype), np.empty(L, x.dtype), np.empty(L, x.dtype)
+    q_total, q = np.empty(L, x.dtype), np.empty(L, x.dtype)
     certain = kind(1 - smoothing)
     by_class = probabilities.size == 0
     spread = smoothing > 0 or not by_class
@@ -116,12 +118,12 @@ def classify(x, target, probabilities, weight, ignored, smoothing, losses, resid
             row[j], q_total[j] = 0, 0
         if C == 0:
             continue
-        position_exponentials(x[n], residual[n], lse, sums)
+        position_exponentials(x[n], residual[n], top, sums, log_sum)
         for c in range(C if spread else 0):
             _spread(probabilities[n, c] if not by_class else probabilities[0, 0], weight[c], kind(smoothing), kind(C), q)
-            _add_share(q, lse, x[n, c], row, q_total)
+            _add_share(q, top, log_sum, x[n, c], row, q_total)
         if by_class:
-            _add_class(x[n], target[n], weight, ignored, certain, lse, row, q_total)
+            _add_class(x[n], target[n], weight, ignored, certain, top, log_sum, row, q_total)
         for j in range(L):
             sums[j] = q_total[j] / sums[j]
             q[j] = 0
@@ -144,7 +146,7 @@ def _largest(x):
 @kernel
 def _row_exponentials(x, top, e):
     for c in range(x.size):
-        e[c] = math.exp(x[c] - top)
+        e[c] = exp(x[c] - top)
 
 
 @kernel
@@ -158,9 +160,9 @@ def _row_shares(p, weight, smoothing, q):
 
 
 @kernel
-def _row_losses(q, lse, x, losses):
+def _row_losses(q, top, log_sum, x, losses):
     for c in range(x.size):
-        losses[c] = q[c] * (lse - x[c])
+        losses[c] = q[c] * (top - x[c] + log_sum)
 
 
 @kernel
@@ -194,16 +196,16 @@ def classify_rows(x, target, probabilities, weight, ignored, smoothing, losses, 
         top = _largest(x[n])
         _row_exponentials(x[n], top, e)
         exponentials = long_sum(e)
-        lse = top + kind(math.log(exponentials))
+        log_sum = kind(math.log(exponentials))
         loss, total = 0.0, 0.0
         if spread:
             _row_shares(probabilities[n] if not by_class else probabilities[0], weight, kind(smoothing), q)
-            _row_losses(q, lse, x[n], terms)
+            _row_losses(q, top, log_sum, x[n], terms)
             loss, total = long_sum(terms), long_sum(q)
         if by_class:
             q_target = certain * weight[target[n]]
             if q_target != 0:
-                loss += q_target * (lse - x[n, target[n]])
+                loss += q_target * (top - x[n, target[n]] + log_sum)
             total += q_target
         losses[n] = loss
         if spread:

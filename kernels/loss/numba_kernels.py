@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ..elementary_numba import exp, log1p
 from ..numba_support import kernel
 from .numba_classes import classify, classify_rows, long_sum, position_exponentials
 
@@ -37,7 +38,7 @@ def _negate(x, y):
 def _softplus_of_minus(x):
     """log(1 + exp(-x)); exp overflows for large -x, so the large part is taken out first."""
     large = -x if x < 0 else x * 0
-    return large + math.log1p(math.exp(-abs(x)))
+    return large + log1p(exp(-abs(x)))
 
 
 @kernel
@@ -87,7 +88,7 @@ def _smooth_l1_gradient(x, t, beta, dx):
 @kernel
 def _binary(x, t, y):
     for i in range(x.size):
-        y[i] = -(t[i] * _at_least(math.log(x[i]), -100) + (1 - t[i]) * _at_least(math.log1p(-x[i]), -100))
+        y[i] = -(t[i] * _at_least(math.log(x[i]), -100) + (1 - t[i]) * _at_least(log1p(-x[i]), -100))
 
 
 @kernel
@@ -99,7 +100,7 @@ def _binary_gradient(x, t, dx):
 @kernel
 def _binary_target_gradient(x, dt):
     for i in range(x.size):
-        dt[i] = _at_least(math.log1p(-x[i]), -100) - _at_least(math.log(x[i]), -100)
+        dt[i] = _at_least(log1p(-x[i]), -100) - _at_least(math.log(x[i]), -100)
 
 
 @kernel
@@ -117,14 +118,14 @@ def _logits_positive(x, t, p, y):
 @kernel
 def _logits_gradient(x, t, dx):
     for i in range(x.size):
-        e = math.exp(-abs(x[i]))
+        e = exp(-abs(x[i]))
         dx[i] = (e if x[i] < 0 else 1) / (1 + e) - t[i]
 
 
 @kernel
 def _logits_positive_gradient(x, t, p, dx):
     for i in range(x.size):
-        e = math.exp(-abs(x[i]))
+        e = exp(-abs(x[i]))
         dx[i] = 1 - t[i] - (1 + (p[i] - 1) * t[i]) * (e if x[i] > 0 else 1) / (1 + e)
 
 
@@ -344,19 +345,19 @@ def cross_entropy_backward(dy, residual, total, reduction, dx):
 
 @kernel
 def _probability_gradients(x, weight, certain, dt):
-    """dt = (lse - x) w (1 - s)"""
+    """dt = (top - x + log_sum) w (1 - s)"""
     N, C, L = x.shape
-    lse, sums = np.empty(L, x.dtype), np.empty(L, x.dtype)
+    top, sums, log_sum = np.empty(L, x.dtype), np.empty(L, x.dtype), np.empty(L, x.dtype)
     for n in range(N if C > 0 else 0):
-        position_exponentials(x[n], dt[n], lse, sums)
+        position_exponentials(x[n], dt[n], top, sums, log_sum)
         for c in range(C):
-            _probability_gradient(x[n, c], lse, weight[c] * certain, dt[n, c])
+            _probability_gradient(x[n, c], top, log_sum, weight[c] * certain, dt[n, c])
 
 
 @kernel
-def _probability_gradient(x, lse, weight, dt):
+def _probability_gradient(x, top, log_sum, weight, dt):
     for j in range(x.size):
-        dt[j] = (lse[j] - x[j]) * weight
+        dt[j] = (top[j] - x[j] + log_sum[j]) * weight
 
 
 def cross_entropy_probabilities_backward(dy, x, weight, residual, label_smoothing, reduction, dx, dtarget):
