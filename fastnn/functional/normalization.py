@@ -113,7 +113,7 @@ def batch_norm(
         return reshape(y, x.shape)
     if N * L == 1:
         raise ValueError(f"input: expected more than one value for each channel in training, got shape {tuple(x.shape)}")
-    if mean is not None and np.may_share_memory(_memory(mean), _memory(var)):
+    if mean is not None and np.shares_memory(_memory(mean), _memory(var)):
         raise ValueError("running_mean, running_var: the arrays overlap")
     y, batch_mean, batch_var = call(operators.batch_norm, reshape(x, (N, C, L)), w, b, eps)
     if mean is not None and N * L:

@@ -1,5 +1,7 @@
 """Normalization in plain NumPy."""
 
+import math
+
 import numpy as np
 
 
@@ -9,11 +11,11 @@ def _per_channel(values):
 
 
 def _moments(x, axes):
-    """Mean and biased variance, 0 over nothing."""
-    count = max(int(np.prod([x.shape[axis] for axis in axes])), 1)
-    mean = x.sum(axis=axes, keepdims=True) / x.dtype.type(count)
-    var = ((x - mean) ** 2).sum(axis=axes, keepdims=True) / x.dtype.type(count)
-    return mean, var
+    """Mean and biased variance, 0 over nothing; in double, because a large mean leaves float32 few digits for the variance."""
+    count = max(math.prod(x.shape[axis] for axis in axes), 1)
+    mean = x.sum(axis=axes, keepdims=True, dtype=np.float64) / count
+    var = ((x - mean) ** 2).sum(axis=axes, keepdims=True) / count
+    return mean.astype(x.dtype), var.astype(x.dtype)
 
 
 def _center_gradient(g, normal, rstd, axes):
