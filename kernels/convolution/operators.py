@@ -13,15 +13,15 @@ import math
 from ..operator import Cost, Operator
 
 
-def output_length(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
     """Number of places for a kernel along one dimension; ``padding`` is the sum of both ends. Below 1 where it fits nowhere."""
     return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _shape(x, w, b, stride, padding, dilation, groups):
     top, bottom, left, right = padding
-    height = output_length(x[2], w[2], stride[0], top + bottom, dilation[0])
-    width = output_length(x[3], w[3], stride[1], left + right, dilation[1])
+    height = output_size(x[2], w[2], stride[0], top + bottom, dilation[0])
+    width = output_size(x[3], w[3], stride[1], left + right, dilation[1])
     return ((x[0], w[0], height, width),)
 
 
