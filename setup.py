@@ -9,18 +9,26 @@ where there is no compiler, fastnn installs without them and uses Numba or the N
 import copy
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
-LEVELS = {"v2": ["-march=x86-64-v2"], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]}
-# No -ffast-math: NaN, infinity and denormals must come through. 256-bit vectors reach only half of an AVX-512 core's peak.
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-unused-function"]
-WIDE = ["-mprefer-vector-width=512"]
+LEVELS = {
+    "v2": ["-march=x86-64-v2"],
+    "v3": ["-march=x86-64-v3"],
+    # 256-bit vectors, GCC's choice, reach only half of an AVX-512 core's peak.
+    "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+# Each is used where the compiler takes it. No -ffast-math: NaN, infinity and denormals must come through.
+COMPILE = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-unused-function"]
+LINK = ["-Wl,-s"]  # without symbols
+OPENMP = ["-fopenmp"]
 
 
 def wanted_levels() -> list[str]:
@@ -39,13 +47,12 @@ def wanted_levels() -> list[str]:
     return asked
 
 
-def link_tree() -> str:
-    """Lay out the sources as they are installed, so that Cython and mypy find ``fastnn.kernels``; the path of that tree."""
+def link_tree() -> None:
+    """Lay out the sources as they are installed, so that Cython and mypy find ``fastnn.kernels`` in build/tree."""
     link = ROOT / "build" / "tree" / "fastnn" / "kernels"
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
         link.symlink_to(ROOT / "kernels", target_is_directory=True)
-    return "build/tree"
 
 
 def extensions() -> list[Extension]:
@@ -53,78 +60,93 @@ def extensions() -> list[Extension]:
     levels = wanted_levels()
     if not levels:
         return []
-    import numpy
-    from Cython.Build import cythonize
-
-    sources = ["kernels/processor.pyx", "kernels/parallel.pyx", *sorted(map(str, Path("kernels").glob("*/cython_kernels.pyx")))]
-    modules = [
-        Extension(
-            "fastnn." + source.removesuffix(".pyx").replace(os.sep, "."),
-            [source],
-            include_dirs=[numpy.get_include(), "kernels"],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-            optional=True,
-        )
-        for source in sources
+    families = [
+        extension(f"kernels/{path.parent.name}/cython_kernels.pyx", level)
+        for path in sorted(Path("kernels").glob("*/cython_kernels.pyx"))
+        for level in levels
     ]
-    modules = cythonize(modules, build_dir="build/cython", include_path=[link_tree()], nthreads=os.cpu_count() or 1)
-    result = []
-    for module in modules:
-        if not module.name.endswith(".cython_kernels"):
-            result.append(module)
-            continue
-        for level in levels:
-            variant = copy.copy(module)
-            variant.name = f"{module.name}_{level}"
-            # One C file serves all levels; only the name of its entry point differs.
-            variant.define_macros = [*module.define_macros, ("PyInit_cython_kernels", f"PyInit_cython_kernels_{level}")]
-            variant.extra_compile_args = LEVELS.get(level, [])
-            result.append(variant)
-    return result
+    return [extension("kernels/processor.pyx"), extension("kernels/parallel.pyx"), *families]
+
+
+def extension(source: str, level: str = "") -> Extension:
+    """The extension of one Cython source; a level is a suffix of its name."""
+    module = source.removesuffix(".pyx").replace("/", ".")
+    name = module.rpartition(".")[2]
+    # One C file serves all levels; only the name of its entry point differs.
+    entry = [(f"PyInit_{name}", f"PyInit_{name}_{level}")] if level else []
+    return Extension(
+        f"fastnn.{module}_{level}" if level else f"fastnn.{module}",
+        [source],
+        include_dirs=["kernels"],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *entry],
+        depends=["setup.py", *map(str, Path("kernels").glob("simd/*.h"))],
+        extra_compile_args=LEVELS.get(level, []),
+        optional=True,
+    )
+
+
+class CleanBuild(build):
+    """A build that starts from an empty folder: a file deleted since, or a level not asked for, has no place in the wheel."""
+
+    def run(self) -> None:
+        """Empty the folder, then build."""
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
 
 
 class BuildExtensions(build_ext):
     """Builds in parallel, with OpenMP where the compiler has it, and one folder of object files for each extension."""
 
-    def finalize_options(self):
+    def finalize_options(self) -> None:
+        """Use all processors."""
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
-    def build_extensions(self):
-        self.flags = [flag for flag in FLAGS if self.accepts([flag])]
-        self.wide = [flag for flag in WIDE if self.accepts([flag])]
-        self.openmp = ["-fopenmp"] if self.accepts(["-fopenmp"]) else []
-        if not self.openmp:
+    def build_extensions(self) -> None:
+        """Translate the Cython sources, find out what the compiler can do, then build."""
+        import numpy
+        from Cython.Build import cythonize
+
+        sources = sorted({extension.sources[0] for extension in self.extensions})
+        modules = [Extension("fastnn." + path.removesuffix(".pyx").replace("/", "."), [path]) for path in sources]
+        translated = cythonize(modules, build_dir="build/cython", include_path=["build/tree"], nthreads=self.parallel)
+        c_files = dict(zip(sources, [module.sources for module in translated], strict=True))
+        compile_flags = [flag for flag in COMPILE if self.accepts(flag)]
+        link_flags = [flag for flag in LINK if self.accepts(flag)]
+        openmp = [flag for flag in OPENMP if self.accepts(flag)]
+        if not openmp:
             print("fastnn: the compiler has no OpenMP; the kernels will run on one thread")
         for extension in self.extensions:
-            extension._needs_stub = False
+            extension.sources = c_files[extension.sources[0]]
+            extension.include_dirs.append(numpy.get_include())
+            extension.extra_compile_args = [*compile_flags, *extension.extra_compile_args, *openmp]
+            extension.extra_link_args = [*link_flags, *openmp]
         super().build_extensions()
 
-    def build_extension(self, extension):
-        own = copy.copy(self)  # builds run side by side in threads, and the levels share a source
+    def build_extension(self, extension: Extension) -> None:
+        """Build with an object folder of the extension's own: builds run side by side, and the levels share a source."""
+        own = copy.copy(self)
         own.build_temp = os.path.join(self.build_temp, extension.name)
-        wide = self.wide if extension.name.endswith("_v4") else []
-        extension.extra_compile_args = [*extension.extra_compile_args, *self.flags, *wide, *self.openmp]
-        extension.extra_link_args = [*extension.extra_link_args, *self.openmp, "-Wl,-s"] if os.name == "posix" and sys.platform != "darwin" else [*extension.extra_link_args, *self.openmp]
-        build_ext.build_extension(own, extension)
+        super(BuildExtensions, own).build_extension(extension)
 
-    def accepts(self, flags):
-        """Whether the compiler makes a shared library of an empty file with these flags."""
+    def accepts(self, flag: str) -> bool:
+        """Whether the compiler makes a shared library of an empty file with this flag."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "probe.c"
             source.write_text("int fastnn_probe(void) { return 0; }\n")
             try:
-                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
-                self.compiler.link_shared_object(objects, str(Path(folder) / "probe.so"), extra_postargs=flags)
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[flag])
+                self.compiler.link_shared_object(objects, str(Path(folder) / "probe.so"), extra_postargs=[flag])
             except Exception:  # whatever it is, the flag is of no use
                 return False
         return True
 
 
+link_tree()
 setup(
     package_dir={"fastnn": "fastnn", "fastnn.kernels": "kernels"},
     packages=["fastnn", *(f"fastnn.{name}" for name in find_packages("fastnn"))]
     + ["fastnn.kernels", *(f"fastnn.kernels.{name}" for name in find_packages("kernels"))],
     ext_modules=extensions(),
-    cmdclass={"build_ext": BuildExtensions},
+    cmdclass={"build": CleanBuild, "build_ext": BuildExtensions},
 )
