@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """One step of an optimiser, compiled ahead of time.
 
 The state is copied to the outputs where those are other arrays, and then changed in place: with few pointers that never overlap the
@@ -42,6 +43,11 @@ cdef inline real root(real x) noexcept nogil:
         return sqrt(x)
 
 
+cdef inline real _gradient(real g, real p, real sign, real decay) noexcept nogil:
+    """The gradient that acts. Without decay p is left out, because 0 * inf is NaN."""
+    return sign * g + decay * p if decay != 0 else sign * g
+
+
 cdef void* _in_place(cnp.ndarray source, cnp.ndarray target) noexcept:
     """The output's memory with the input's values in it; NULL where one of them is absent."""
     if source is None or target is None:
@@ -77,17 +83,18 @@ cdef void _sgd(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexc
     cdef const real* g = <const real*> u.g
     cdef real* b = <real*> u.state[0]
     cdef real sign = <real> u.sign, decay = <real> u.decay, lr = <real> u.rates[0]
-    cdef real momentum = <real> u.rates[1], fresh = <real> u.rates[2], of_gradient = <real> u.rates[3], of_buffer = <real> u.rates[4]
+    cdef real momentum = <real> u.rates[1], fresh = <real> u.rates[2]
+    cdef bint first = u.rates[3] != 0, nesterov = u.rates[4] != 0
     cdef real d
     cdef Py_ssize_t i
     if b == NULL:
         for i in range(begin, end):
-            p[i] -= lr * (sign * g[i] + decay * p[i])
+            p[i] -= lr * _gradient(g[i], p[i], sign, decay)
     else:
         for i in range(begin, end):
-            d = sign * g[i] + decay * p[i]
-            b[i] = momentum * b[i] + fresh * d
-            p[i] -= lr * (of_gradient * d + of_buffer * b[i])
+            d = _gradient(g[i], p[i], sign, decay)
+            b[i] = d if first else momentum * b[i] + fresh * d
+            p[i] -= lr * (d + momentum * b[i] if nesterov else b[i])
 
 
 def sgd(
@@ -95,13 +102,8 @@ def sgd(
     double weight_decay, bint first, bint maximize, cnp.ndarray p_new not None, cnp.ndarray b_new,
 ):
     cdef Update u = _bind(p, g, p_new, weight_decay, False, lr, maximize)
-    if momentum != 0:
-        u.state[0] = _in_place(b, b_new)
-    u.rates[0] = lr
-    u.rates[1] = 0 if first else momentum
-    u.rates[2] = 1 if first else 1 - dampening
-    u.rates[3] = 1 if nesterov else 0
-    u.rates[4] = momentum if nesterov else 1
+    u.state[0] = _in_place(b, b_new)
+    u.rates = [lr, momentum, 1 - dampening, first, nesterov, 0, 0, 0]
     with nogil:
         _run(_sgd[float], _sgd[double], &u, is_float32(p))
 
@@ -113,7 +115,7 @@ cdef void _adagrad(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) n
     cdef real d
     cdef Py_ssize_t i
     for i in range(begin, end):
-        d = sign * g[i] + decay * p[i]
+        d = _gradient(g[i], p[i], sign, decay)
         s[i] += d * d
         p[i] -= lr * d / (root(s[i]) + eps)
 
@@ -124,8 +126,7 @@ def adagrad(
 ):
     cdef Update u = _bind(p, g, p_new, weight_decay, False, lr, maximize)
     u.state[0] = _in_place(s, s_new)
-    u.rates[0] = lr
-    u.rates[1] = eps
+    u.rates = [lr, eps, 0, 0, 0, 0, 0, 0]
     with nogil:
         _run(_adagrad[float], _adagrad[double], &u, is_float32(p))
 
@@ -134,14 +135,15 @@ cdef void _adadelta(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) 
     cdef const real* g = <const real*> u.g
     cdef real* s = <real*> u.state[0]
     cdef real* a = <real*> u.state[1]
-    cdef real sign = <real> u.sign, decay = <real> u.decay, lr = <real> u.rates[0], rho = <real> u.rates[1], eps = <real> u.rates[2]
+    cdef real sign = <real> u.sign, decay = <real> u.decay, lr = <real> u.rates[0], rho = <real> u.rates[1]
+    cdef real fresh = <real> u.rates[2], eps = <real> u.rates[3]
     cdef real d
     cdef Py_ssize_t i
     for i in range(begin, end):
-        d = sign * g[i] + decay * p[i]
-        s[i] = rho * s[i] + (1 - rho) * d * d
+        d = _gradient(g[i], p[i], sign, decay)
+        s[i] = rho * s[i] + fresh * d * d
         d = d * root(a[i] + eps) / root(s[i] + eps)
-        a[i] = rho * a[i] + (1 - rho) * d * d
+        a[i] = rho * a[i] + fresh * d * d
         p[i] -= lr * d
 
 
@@ -152,9 +154,7 @@ def adadelta(
     cdef Update u = _bind(p, g, p_new, weight_decay, False, lr, maximize)
     u.state[0] = _in_place(s, s_new)
     u.state[1] = _in_place(a, a_new)
-    u.rates[0] = lr
-    u.rates[1] = rho
-    u.rates[2] = eps
+    u.rates = [lr, rho, 1 - rho, eps, 0, 0, 0, 0]
     with nogil:
         _run(_adadelta[float], _adadelta[double], &u, is_float32(p))
 
@@ -165,15 +165,16 @@ cdef void _rmsprop(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) n
     cdef real* mean = <real*> u.state[1]
     cdef real* b = <real*> u.state[2]
     cdef real sign = <real> u.sign, decay = <real> u.decay
-    cdef real lr = <real> u.rates[0], alpha = <real> u.rates[1], eps = <real> u.rates[2], momentum = <real> u.rates[3]
+    cdef real lr = <real> u.rates[0], alpha = <real> u.rates[1], fresh = <real> u.rates[2]
+    cdef real eps = <real> u.rates[3], momentum = <real> u.rates[4]
     cdef real d, variance
     cdef Py_ssize_t i
     for i in range(begin, end):
-        d = sign * g[i] + decay * p[i]
-        s[i] = alpha * s[i] + (1 - alpha) * d * d
+        d = _gradient(g[i], p[i], sign, decay)
+        s[i] = alpha * s[i] + fresh * d * d
         variance = s[i]
         if mean != NULL:
-            mean[i] = alpha * mean[i] + (1 - alpha) * d
+            mean[i] = alpha * mean[i] + fresh * d
             variance = s[i] - mean[i] * mean[i]
         d = d / (root(variance) + eps)
         if b != NULL:
@@ -191,10 +192,7 @@ def rmsprop(
     u.state[0] = _in_place(s, s_new)
     u.state[1] = _in_place(mean, mean_new)
     u.state[2] = _in_place(b, b_new)
-    u.rates[0] = lr
-    u.rates[1] = alpha
-    u.rates[2] = eps
-    u.rates[3] = momentum
+    u.rates = [lr, alpha, 1 - alpha, eps, momentum, 0, 0, 0]
     with nogil:
         _run(_rmsprop[float], _rmsprop[double], &u, is_float32(p))
 
@@ -211,13 +209,13 @@ cdef void _adam(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noex
     cdef real d, w, largest
     cdef Py_ssize_t i
     for i in range(begin, end):
-        d = sign * g[i] + decay * p[i]
+        d = _gradient(g[i], p[i], sign, decay)
         w = keep * p[i]
         m[i] = beta1 * m[i] + fresh1 * d
         v[i] = beta2 * v[i] + fresh2 * d * d
         largest = v[i]
         if v_max != NULL:
-            largest = v_max[i] if v_max[i] > v[i] else v[i]
+            largest = v_max[i] if v_max[i] > v[i] else v[i]  # a NaN in v comes through
             v_max[i] = largest
         p[i] = w - (rate * m[i] + gradient_rate * d) / (root(largest) * scale + eps)
 
@@ -225,14 +223,7 @@ cdef void _adam(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noex
 cdef void _run_adam(
     Update* u, double rate, double gradient_rate, double beta1, double beta2, double eps, long long step, bint narrow
 ) noexcept nogil:
-    u.rates[0] = rate
-    u.rates[1] = beta1
-    u.rates[2] = 1 - beta1
-    u.rates[3] = beta2
-    u.rates[4] = 1 - beta2
-    u.rates[5] = 1 / sqrt(1 - beta2 ** <double> step)
-    u.rates[6] = eps
-    u.rates[7] = gradient_rate
+    u.rates = [rate, beta1, 1 - beta1, beta2, 1 - beta2, 1 / sqrt(1 - beta2 ** <double> step), eps, gradient_rate]
     _run(_adam[float], _adam[double], u, narrow)
 
 

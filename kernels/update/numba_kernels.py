@@ -15,33 +15,36 @@ def _copy(source, target):
 
 
 def _in_place(source, target):
-    """The output as a flat array with the input's values in it; None where the state is absent."""
-    if source is None or target is None:
-        return None
+    """The output as a flat array with the input's values in it."""
     flat = target.reshape(-1)
-    if source.ctypes.data != target.ctypes.data:
+    if source is not target:
         _copy(source.reshape(-1), flat)
     return flat
 
 
 @kernel
-def _sgd_plain(p, g, lr, sign, decay):
-    for i in range(p.size):
-        p[i] -= lr * (sign * g[i] + decay * p[i])
+def _gradient(g, p, sign, decay):
+    return sign * g + decay * p if decay != 0 else sign * g  # without decay p is left out, because 0 * inf is NaN
 
 
 @kernel
-def _sgd_momentum(p, g, b, lr, momentum, fresh, of_gradient, of_buffer, sign, decay):
+def _sgd_plain(p, g, lr, sign, decay):
     for i in range(p.size):
-        d = sign * g[i] + decay * p[i]
-        b[i] = momentum * b[i] + fresh * d
-        p[i] -= lr * (of_gradient * d + of_buffer * b[i])
+        p[i] -= lr * _gradient(g[i], p[i], sign, decay)
+
+
+@kernel
+def _sgd_momentum(p, g, b, lr, momentum, fresh, first, nesterov, sign, decay):
+    for i in range(p.size):
+        d = _gradient(g[i], p[i], sign, decay)
+        b[i] = d if first else momentum * b[i] + fresh * d
+        p[i] -= lr * (d + momentum * b[i] if nesterov else b[i])
 
 
 @kernel
 def _adagrad(p, g, s, lr, eps, sign, decay):
     for i in range(p.size):
-        d = sign * g[i] + decay * p[i]
+        d = _gradient(g[i], p[i], sign, decay)
         s[i] += d * d
         p[i] -= lr * d / (np.sqrt(s[i]) + eps)
 
@@ -49,7 +52,7 @@ def _adagrad(p, g, s, lr, eps, sign, decay):
 @kernel
 def _adadelta(p, g, s, a, lr, rho, fresh, eps, sign, decay):
     for i in range(p.size):
-        d = sign * g[i] + decay * p[i]
+        d = _gradient(g[i], p[i], sign, decay)
         s[i] = rho * s[i] + fresh * d * d
         d = d * np.sqrt(a[i] + eps) / np.sqrt(s[i] + eps)
         a[i] = rho * a[i] + fresh * d * d
@@ -60,7 +63,7 @@ def _adadelta(p, g, s, a, lr, rho, fresh, eps, sign, decay):
 def _rmsprop(p, g, s, mean, b, lr, alpha, fresh, eps, momentum, sign, decay):
     centered, buffered = mean.size > 0, b.size > 0
     for i in range(p.size):
-        d = sign * g[i] + decay * p[i]
+        d = _gradient(g[i], p[i], sign, decay)
         s[i] = alpha * s[i] + fresh * d * d
         variance = s[i]
         if centered:
@@ -77,13 +80,13 @@ def _rmsprop(p, g, s, mean, b, lr, alpha, fresh, eps, momentum, sign, decay):
 def _adam(p, g, m, v, v_max, rate, gradient_rate, beta1, fresh1, beta2, fresh2, scale, eps, sign, decay, keep):
     amsgrad = v_max.size > 0
     for i in range(p.size):
-        d = sign * g[i] + decay * p[i]
+        d = _gradient(g[i], p[i], sign, decay)
         w = keep * p[i]
         m[i] = beta1 * m[i] + fresh1 * d
         v[i] = beta2 * v[i] + fresh2 * d * d
         largest = v[i]
         if amsgrad:
-            largest = max(v_max[i], v[i])
+            largest = v_max[i] if v_max[i] > v[i] else v[i]  # a NaN in v comes through
             v_max[i] = largest
         p[i] = w - (rate * m[i] + gradient_rate * d) / (np.sqrt(largest) * scale + eps)
 
@@ -98,15 +101,12 @@ def _absent(p):
 
 
 def sgd(p, g, b, lr, momentum, dampening, nesterov, weight_decay, first, maximize, p_new, b_new):
-    new, flat = _in_place(p, p_new), g.reshape(-1)
-    sign = -1 if maximize else 1
-    buffer = _in_place(b, b_new)
-    if buffer is None or momentum == 0:
+    new, flat, sign = _in_place(p, p_new), g.reshape(-1), -1 if maximize else 1
+    if b is None:
         _sgd_plain(new, flat, *_rates(p, lr, sign, weight_decay))
         return
-    kept, fresh = (0, 1) if first else (momentum, 1 - dampening)
-    ahead = (1, momentum) if nesterov else (0, 1)
-    _sgd_momentum(new, flat, buffer, *_rates(p, lr, kept, fresh, *ahead, sign, weight_decay))
+    rates, signs = _rates(p, lr, momentum, 1 - dampening), _rates(p, sign, weight_decay)
+    _sgd_momentum(new, flat, _in_place(b, b_new), *rates, bool(first), bool(nesterov), *signs)
 
 
 def adagrad(p, g, s, lr, weight_decay, eps, maximize, p_new, s_new):

@@ -10,10 +10,10 @@ def _gradient(p, g, weight_decay, maximize):
 
 def sgd(p, g, b, lr, momentum, dampening, nesterov, weight_decay, first, maximize):
     g = _gradient(p, g, weight_decay, maximize)
-    if not momentum:
-        return p - lr * g, b
-    b = g if first else momentum * b + (1 - dampening) * g
-    return p - lr * (g + momentum * b if nesterov else b), b.copy()
+    if b is None:
+        return p - lr * g, None
+    b = g.copy() if first else momentum * b + (1 - dampening) * g
+    return p - lr * (g + momentum * b if nesterov else b), b
 
 
 def adagrad(p, g, s, lr, weight_decay, eps, maximize):
