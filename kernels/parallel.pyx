@@ -39,6 +39,11 @@ def has_openmp() -> bool:
     return bool(openmp_present)
 
 
+def threads_allowed(Py_ssize_t work) -> int:
+    """How many threads a kernel called from here would use for that many elementary operations."""
+    return threads_for(work)
+
+
 def set_threads(int n) -> None:
     """Allow ``n`` threads, here and in every Python thread that sets no lower limit of its own."""
     global requested
