@@ -148,7 +148,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     --------
     >>> import numpy as np, fastnn.functional as F
     >>> F.binary_cross_entropy(np.array([1.0, 0.0]), np.array([1.0, 1.0]), reduction="none")
-    array([ -0., 100.])
+    array([  0., 100.])
     """
     x, t = _pair(input, target)
     w = _like("weight", weight, x)
@@ -252,7 +252,7 @@ def perceptron_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     --------
     >>> import numpy as np, fastnn.functional as F
     >>> F.perceptron_loss(np.array([0.5, 3.0, -1.0]), np.array([1, 1, 1]), reduction="none")
-    array([-0., -0.,  1.])
+    array([0., 0., 1.])
     """
     x, t = _signed_pair(input, target)
     return call(operators.perceptron_loss, x, t, _check_reduction(reduction))

@@ -136,9 +136,18 @@ def classify(x, target, probabilities, weight, ignored, smoothing, losses, resid
 
 
 @kernel
-def _largest(x):
-    top = x[0]
-    for c in range(1, x.size):
+def _largest(x, lanes):
+    """The largest element; of a long row as many maxima side by side as there are lanes, which is vector code."""
+    top, width, done = x[0], lanes.size, 0
+    if x.size >= width:
+        for j in range(width):
+            lanes[j] = x[j]
+        for start in range(width, x.size - width + 1, width):
+            _raise_top(lanes, x[start : start + width])
+        for j in range(width):
+            top = lanes[j] if lanes[j] > top else top
+        done = x.size // width * width
+    for c in range(done, x.size):
         top = x[c] if x[c] > top else top
     return top
 
@@ -182,7 +191,7 @@ def classify_rows(x, target, probabilities, weight, ignored, smoothing, losses, 
     """The same for x (N, C), whose classes are side by side in memory; of ``target`` (N,) and ``probabilities`` (N, C) one is empty."""
     N, C = x.shape
     kind = x.dtype.type
-    q, terms = np.empty(C, x.dtype), np.empty(C, x.dtype)
+    q, terms, lanes = np.empty(C, x.dtype), np.empty(C, x.dtype), np.empty(64, x.dtype)
     by_class = probabilities.size == 0
     spread = smoothing > 0 or not by_class
     certain = kind(1 - smoothing)
@@ -193,7 +202,7 @@ def classify_rows(x, target, probabilities, weight, ignored, smoothing, losses, 
             for c in range(C):
                 e[c] = 0
             continue
-        top = _largest(x[n])
+        top = _largest(x[n], lanes)
         _row_exponentials(x[n], top, e)
         exponentials = long_sum(e)
         log_sum = kind(math.log(exponentials))

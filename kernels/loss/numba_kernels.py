@@ -1,12 +1,12 @@
 """Losses, compiled just in time: a small loop for each formula, and one for the sum, the scaling and the softmax that they share."""
 
-import math
-
 import numpy as np
 
-from ..elementary_numba import exp, log1p
+from ..elementary_numba import exp
 from ..numba_support import kernel
 from .numba_classes import classify, classify_rows, long_sum, position_exponentials
+from .numba_logarithm import log, log1p
+
 
 @kernel
 def _store_sum(x, divisor, y):
@@ -35,10 +35,12 @@ def _negate(x, y):
 
 
 @kernel
-def _softplus_of_minus(x):
-    """log(1 + exp(-x)); exp overflows for large -x, so the large part is taken out first."""
-    large = -x if x < 0 else x * 0
-    return large + log1p(exp(-abs(x)))
+def _softplus_of_minus(x, y):
+    """y = log(1 + exp(-x)); exp overflows for large -x, so the large part is taken out first. One loop for both would not vectorise."""
+    for i in range(x.size):
+        y[i] = exp(-abs(x[i]))
+    for i in range(x.size):
+        y[i] = log1p(y[i]) + (0 if x[i] > 0 else -x[i])
 
 
 @kernel
@@ -88,7 +90,7 @@ def _smooth_l1_gradient(x, t, beta, dx):
 @kernel
 def _binary(x, t, y):
     for i in range(x.size):
-        y[i] = -(t[i] * _at_least(math.log(x[i]), -100) + (1 - t[i]) * _at_least(log1p(-x[i]), -100))
+        y[i] = -(t[i] * _at_least(log(x[i]), -100) + (1 - t[i]) * _at_least(log1p(-x[i]), -100))
 
 
 @kernel
@@ -100,19 +102,21 @@ def _binary_gradient(x, t, dx):
 @kernel
 def _binary_target_gradient(x, dt):
     for i in range(x.size):
-        dt[i] = _at_least(log1p(-x[i]), -100) - _at_least(math.log(x[i]), -100)
+        dt[i] = _at_least(log1p(-x[i]), -100) - _at_least(log(x[i]), -100)
 
 
 @kernel
 def _logits(x, t, y):
+    _softplus_of_minus(x, y)
     for i in range(x.size):
-        y[i] = (1 - t[i]) * x[i] + _softplus_of_minus(x[i])
+        y[i] += (1 - t[i]) * x[i]
 
 
 @kernel
 def _logits_positive(x, t, p, y):
+    _softplus_of_minus(x, y)
     for i in range(x.size):
-        y[i] = (1 - t[i]) * x[i] + (1 + (p[i] - 1) * t[i]) * _softplus_of_minus(x[i])
+        y[i] = (1 - t[i]) * x[i] + (1 + (p[i] - 1) * t[i]) * y[i]
 
 
 @kernel
@@ -131,8 +135,9 @@ def _logits_positive_gradient(x, t, p, dx):
 
 @kernel
 def _logits_positive_target_gradient(x, p, dt):
+    _softplus_of_minus(x, dt)
     for i in range(x.size):
-        dt[i] = (p[i] - 1) * _softplus_of_minus(x[i]) - x[i]
+        dt[i] = (p[i] - 1) * dt[i] - x[i]
 
 
 @kernel
