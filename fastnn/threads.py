@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from fastnn.functional import checks
 
+parallel: Any = None
 try:
-    from fastnn.kernels import parallel
+    parallel = importlib.import_module("fastnn.kernels.parallel")
 except ModuleNotFoundError as error:  # installed without compiled kernels: there is nothing to set
     if error.name != "fastnn.kernels.parallel":
         raise
-    parallel = None  # type: ignore[assignment]
 
 
 def _cgroup_limit() -> float:

@@ -6,6 +6,7 @@ compiler's baseline. The best level that is both built and supported is chosen a
 
 from __future__ import annotations
 
+import importlib
 import os
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -32,7 +33,7 @@ def built() -> tuple[str, ...]:
 def supported() -> tuple[str, ...]:
     """Levels that this processor and operating system can run, ascending."""
     try:
-        from . import processor
+        processor = importlib.import_module(f"{__package__}.processor")
     except ModuleNotFoundError as error:
         if error.name != f"{__package__}.processor":
             raise
