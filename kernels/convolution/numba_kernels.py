@@ -3,7 +3,11 @@
 Rows vectorise; a register tile would have constant trip counts, which Numba turns into scalar code.
 """
 
+import numpy as np
+
 from ..numba_support import kernel, reassociating_kernel
+
+CHANNELS = 8  # that share a partial sum, so that float32 sums over many channels keep their digits
 
 
 @kernel
@@ -123,20 +127,29 @@ def _plane_dw(dy, x, dw_plane, sh, sw, top, left, dh, dw):
 @kernel
 def _forward(x, w, y, sh, sw, top, left, dh, dw, groups):
     outputs = w.shape[0] // groups
+    part = np.empty(y.shape[2:], y.dtype)
     for n in range(x.shape[0]):
         for o in range(w.shape[0]):
-            for c in range(w.shape[1]):
-                _plane(x[n, o // outputs * w.shape[1] + c], w[o, c], y[n, o], sh, sw, top, left, dh, dw)
+            for first in range(0, w.shape[1], CHANNELS):
+                _fill(part.reshape(part.size), y.dtype.type(0))
+                for c in range(first, min(first + CHANNELS, w.shape[1])):
+                    _plane(x[n, o // outputs * w.shape[1] + c], w[o, c], part, sh, sw, top, left, dh, dw)
+                _add_scaled(y[n, o].reshape(part.size), y.dtype.type(1), part.reshape(part.size))
 
 
 @kernel
 def _dx(dy, w, dx, sh, sw, top, left, dh, dw, groups):
     outputs = w.shape[0] // groups
     _fill(dx.reshape(dx.size), dx.dtype.type(0))
+    part = np.empty(dx.shape[2:], dx.dtype)
     for n in range(dx.shape[0]):
-        for o in range(w.shape[0]):
-            for c in range(w.shape[1]):
-                _plane_dx(dy[n, o], w[o, c], dx[n, o // outputs * w.shape[1] + c], sh, sw, top, left, dh, dw)
+        for channel in range(dx.shape[1]):
+            begin = channel // w.shape[1] * outputs
+            for first in range(begin, begin + outputs, CHANNELS):
+                _fill(part.reshape(part.size), dx.dtype.type(0))
+                for o in range(first, min(first + CHANNELS, begin + outputs)):
+                    _plane_dx(dy[n, o], w[o, channel % w.shape[1]], part, sh, sw, top, left, dh, dw)
+                _add_scaled(dx[n, channel].reshape(part.size), dx.dtype.type(1), part.reshape(part.size))
 
 
 @kernel

@@ -9,6 +9,7 @@ import numpy as np
 from ..numba_support import kernel, reassociating_kernel
 
 COLUMNS = 512  # columns of the right operand that are walked at a time: four rows of them stay in L1
+CHUNK = 64  # of k: its rows of the right operand stay in L2
 
 
 @kernel
@@ -36,24 +37,35 @@ def _add_row(y, a, b):
 
 
 @kernel
+def _clear(y):
+    flat = y.reshape(y.size)
+    for i in range(flat.size):
+        flat[i] = 0
+
+
+@kernel
 def _accumulate(a, b, y):
-    """y += a b"""
+    """y += a b, in chunks of k with a sum of their own: long float32 sums keep their digits."""
     rows, depth = a.shape
+    scratch = np.empty(COLUMNS, y.dtype)
     for j in range(0, y.shape[1], COLUMNS):
-        for p in range(0, depth, 64):
-            end = min(p + 64, depth)
+        for p in range(0, depth, CHUNK):
+            end = min(p + CHUNK, depth)
             for i in range(rows):
                 row = y[i, j : j + COLUMNS]
+                total = scratch[: row.size]
+                _clear(total)
                 k = p
                 while k + 4 <= end:
                     _add_rows(
-                        row, a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3],
+                        total, a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3],
                         b[k, j : j + COLUMNS], b[k + 1, j : j + COLUMNS], b[k + 2, j : j + COLUMNS], b[k + 3, j : j + COLUMNS],
                     )  # fmt: skip
                     k += 4
                 while k < end:
-                    _add_row(row, a[i, k], b[k, j : j + COLUMNS])
+                    _add_row(total, a[i, k], b[k, j : j + COLUMNS])
                     k += 1
+                _add_row(row, y.dtype.type(1), total)
 
 
 @reassociating_kernel
@@ -81,13 +93,6 @@ def _fill_rows(y, b):
         row = y[n]
         for o in range(row.size):
             row[o] = b[o]
-
-
-@kernel
-def _clear(y):
-    flat = y.reshape(y.size)
-    for i in range(flat.size):
-        flat[i] = 0
 
 
 @kernel

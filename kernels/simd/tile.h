@@ -18,30 +18,40 @@
 #define FASTNN_VECTOR_BYTES 16
 #define FASTNN_TILE_ROWS 6
 #endif
+#define FASTNN_CHUNK 96
 #define FASTNN_TILE_BYTES (2 * FASTNN_VECTOR_BYTES)
 
 #define FASTNN_DEFINE_TILE(real, suffix)                                                                            \
     typedef real fastnn_vector_##suffix                                                                             \
         __attribute__((vector_size(FASTNN_VECTOR_BYTES), aligned(sizeof(real)), may_alias));                        \
                                                                                                                     \
-    /* out[TILE_ROWS][2 vectors] = sum over k of a[k] b[k]^T, each element in ascending order of k */               \
+    /* out[TILE_ROWS][2 vectors] = sum over k of a[k] b[k]^T, each element in ascending order of k; chunks of FASTNN_CHUNK have a sum  \
+       of their own, so that the error of a long float32 sum stays small (constant data: 16 eps at depth 576 without them) */       \
     static void fastnn_tile_##suffix(ptrdiff_t k, const real *a, const real *b, real *out) {                        \
         enum { lanes = FASTNN_VECTOR_BYTES / sizeof(real), columns = 2 * lanes };                                   \
-        fastnn_vector_##suffix sum[FASTNN_TILE_ROWS][2];                                                            \
-        _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++)                                         \
-            sum[i][0] = sum[i][1] = (fastnn_vector_##suffix){0};                                                    \
-        for (ptrdiff_t p = 0; p < k; p++, a += FASTNN_TILE_ROWS, b += columns) {                                    \
-            const fastnn_vector_##suffix left = *(const fastnn_vector_##suffix *)b;                                 \
-            const fastnn_vector_##suffix right = *(const fastnn_vector_##suffix *)(b + lanes);                      \
-            _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++) {                                   \
-                sum[i][0] += a[i] * left;                                                                           \
-                sum[i][1] += a[i] * right;                                                                          \
+        ptrdiff_t done = 0;                                                                                         \
+        do {                                                                                                        \
+            const ptrdiff_t depth = k - done < FASTNN_CHUNK ? k - done : FASTNN_CHUNK;                              \
+            fastnn_vector_##suffix sum[FASTNN_TILE_ROWS][2];                                                        \
+            _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++)                                     \
+                sum[i][0] = sum[i][1] = (fastnn_vector_##suffix){0};                                                \
+            for (ptrdiff_t p = 0; p < depth; p++, a += FASTNN_TILE_ROWS, b += columns) {                            \
+                const fastnn_vector_##suffix left = *(const fastnn_vector_##suffix *)b;                             \
+                const fastnn_vector_##suffix right = *(const fastnn_vector_##suffix *)(b + lanes);                  \
+                _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++) {                               \
+                    sum[i][0] += a[i] * left;                                                                       \
+                    sum[i][1] += a[i] * right;                                                                      \
+                }                                                                                                   \
             }                                                                                                       \
-        }                                                                                                           \
-        _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++) {                                       \
-            *(fastnn_vector_##suffix *)(out + i * columns) = sum[i][0];                                             \
-            *(fastnn_vector_##suffix *)(out + i * columns + lanes) = sum[i][1];                                     \
-        }                                                                                                           \
+            _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++)                                     \
+                _Pragma("GCC unroll 2") for (int j = 0; j < 2; j++) {                                               \
+                    fastnn_vector_##suffix *const target = (fastnn_vector_##suffix *)(out + i * columns + j * lanes); \
+                    if (done)                                                                                       \
+                        sum[i][j] += *target;                                                                       \
+                    *target = sum[i][j];                                                                            \
+                }                                                                                                   \
+            done += depth;                                                                                          \
+        } while (done < k);                                                                                         \
     }                                                                                                               \
                                                                                                                     \
     /* sum of a[i] b[i]: four vectors of partial sums, added up in a fixed order, then the tail */                  \
