@@ -155,7 +155,7 @@ def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = 
     x = checks.array("input", input)
     count = len(normalized_shape) if isinstance(normalized_shape, Sequence) else 1
     normalized = checks.integers("normalized_shape", normalized_shape, count, 0)
-    if not count or tuple(x.shape[len(x.shape) - count :]) != normalized or len(x.shape) < count:
+    if not 1 <= count <= len(x.shape) or normalized != tuple(x.shape[-count:]):
         raise ValueError(f"normalized_shape: expected the last dimensions of the input's {tuple(x.shape)}, got {normalized}")
     w = checks.optional_array("weight", weight, normalized, x.dtype)
     b = checks.optional_array("bias", bias, normalized, x.dtype)

@@ -5,7 +5,7 @@ cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.math cimport sqrt
 
-from fastnn.kernels.arrays cimport data, is_float32, length, real, size
+from fastnn.kernels.arrays cimport data, is_float32, length, real
 from fastnn.kernels.normalization.moments cimport (
     STRIP, Moments, run_moments, run_products, strip_moments, strip_products,
 )
@@ -25,9 +25,9 @@ cdef struct Batch:
     double eps
 
 
-cdef inline Py_ssize_t _channels_at_once(const Batch* size) noexcept nogil:
+cdef inline Py_ssize_t _channels_at_once(const Batch* batch) noexcept nogil:
     """How many channels one thread does together: one with long runs, else a strip of them."""
-    return 1 if size.L > SHORT or size.L == 0 else STRIP // size.L
+    return 1 if batch.L > SHORT or batch.L == 0 else STRIP // batch.L
 
 
 cdef inline void _scale_shift(
@@ -39,46 +39,46 @@ cdef inline void _scale_shift(
 
 
 cdef void _normalize_channels(
-    const Batch* size, Py_ssize_t c0, Py_ssize_t channels, const real* x, const real* w, const real* b,
+    const Batch* batch, Py_ssize_t c0, Py_ssize_t channels, const real* x, const real* w, const real* b,
     const real* mean, const real* var, real* y,
 ) noexcept nogil:
     """y of the channels from c0 on; ``mean`` and ``var`` start at c0."""
-    cdef Py_ssize_t L = size.L, row = size.C * L, width = channels * L, n, j, c
+    cdef Py_ssize_t L = batch.L, row = batch.C * L, width = channels * L, n, j, c
     cdef real means[STRIP]
     cdef real scales[STRIP]
     cdef real shifts[STRIP]
     cdef real scale
     if L > SHORT:
-        scale = <real> (1 / sqrt(var[0] + size.eps)) * (1 if w == NULL else w[c0])
-        for n in range(size.N):
+        scale = <real> (1 / sqrt(var[0] + batch.eps)) * (1 if w == NULL else w[c0])
+        for n in range(batch.N):
             _scale_shift(x + n * row + c0 * L, mean[0], scale, 0 if b == NULL else b[c0], y + n * row + c0 * L, L)
         return
     for j in range(width):
         c = j // L
         means[j] = mean[c]
-        scales[j] = <real> (1 / sqrt(var[c] + size.eps)) * (1 if w == NULL else w[c0 + c])
+        scales[j] = <real> (1 / sqrt(var[c] + batch.eps)) * (1 if w == NULL else w[c0 + c])
         shifts[j] = 0 if b == NULL else b[c0 + c]
-    for n in range(size.N):
+    for n in range(batch.N):
         for j in range(width):
             y[n * row + c0 * L + j] = (x[n * row + c0 * L + j] - means[j]) * scales[j] + shifts[j]
 
 
 cdef void _batch_norm_channels(
-    const Batch* size, Py_ssize_t c0, Py_ssize_t channels, const real* x, const real* w, const real* b,
+    const Batch* batch, Py_ssize_t c0, Py_ssize_t channels, const real* x, const real* w, const real* b,
     real* y, real* mean, real* var,
 ) noexcept nogil:
-    cdef Py_ssize_t row = size.C * size.L, c
+    cdef Py_ssize_t row = batch.C * batch.L, c
     cdef double means[STRIP]
     cdef double vars[STRIP]
     cdef real local_mean[STRIP]
     cdef real local_var[STRIP]
     cdef Moments moments
-    if size.L > SHORT or size.L == 0:
-        moments = run_moments(x + c0 * size.L, size.N, size.L, row)
+    if batch.L > SHORT or batch.L == 0:
+        moments = run_moments(x + c0 * batch.L, batch.N, batch.L, row)
         means[0] = moments.mean
         vars[0] = moments.var
     else:
-        strip_moments(x + c0 * size.L, size.N, row, channels, size.L, means, vars)
+        strip_moments(x + c0 * batch.L, batch.N, row, channels, batch.L, means, vars)
     for c in range(channels):
         local_mean[c] = <real> means[c]
         local_var[c] = <real> vars[c]
@@ -87,37 +87,37 @@ cdef void _batch_norm_channels(
         if var != NULL:
             var[c0 + c] = local_var[c]
     if y != NULL:
-        _normalize_channels(size, c0, channels, x, w, b, <const real*> local_mean, <const real*> local_var, y)
+        _normalize_channels(batch, c0, channels, x, w, b, <const real*> local_mean, <const real*> local_var, y)
 
 
 cdef void _batch_norm(
-    const Batch* size, bint training, const real* x, const real* w, const real* b, real* y, real* mean, real* var
+    const Batch* batch, bint training, const real* x, const real* w, const real* b, real* y, real* mean, real* var
 ) noexcept nogil:
     """With statistics of the batch, which are stored, or with those given."""
-    cdef Py_ssize_t together = _channels_at_once(size), units = (size.C + together - 1) // together, i, c0, channels
-    cdef int threads = threads_for(size.N * size.C * size.L // (2 if training else 4))
+    cdef Py_ssize_t together = _channels_at_once(batch), units = (batch.C + together - 1) // together, i, c0, channels
+    cdef int threads = threads_for(batch.N * batch.C * batch.L // (2 if training else 4))
     for i in prange(units, num_threads=threads, schedule="static"):
         c0 = i * together
-        channels = min(together, size.C - c0)
+        channels = min(together, batch.C - c0)
         if training:
-            _batch_norm_channels(size, c0, channels, x, w, b, y, mean, var)
+            _batch_norm_channels(batch, c0, channels, x, w, b, y, mean, var)
         else:
-            _normalize_channels(size, c0, channels, x, w, b, <const real*> mean + c0, <const real*> var + c0, y)
+            _normalize_channels(batch, c0, channels, x, w, b, <const real*> mean + c0, <const real*> var + c0, y)
 
 
 def batch_norm(
     cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray bias, double eps, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray var
 ):
-    cdef Batch size = Batch(length(x, 0), length(x, 1), length(x, 2), eps)
+    cdef Batch batch = Batch(length(x, 0), length(x, 1), length(x, 2), eps)
     if is_float32(x):
         with nogil:
             _batch_norm(
-                &size, True, <const float*> data(x), <const float*> data(weight), <const float*> data(bias),
+                &batch, True, <const float*> data(x), <const float*> data(weight), <const float*> data(bias),
                 <float*> data(y), <float*> data(mean), <float*> data(var))
     else:
         with nogil:
             _batch_norm(
-                &size, True, <const double*> data(x), <const double*> data(weight), <const double*> data(bias),
+                &batch, True, <const double*> data(x), <const double*> data(weight), <const double*> data(bias),
                 <double*> data(y), <double*> data(mean), <double*> data(var))
 
 
@@ -125,16 +125,16 @@ def batch_norm_evaluation(
     cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray running_mean not None,
     cnp.ndarray running_var not None, double eps, cnp.ndarray y not None,
 ):
-    cdef Batch size = Batch(length(x, 0), length(x, 1), length(x, 2), eps)
+    cdef Batch batch = Batch(length(x, 0), length(x, 1), length(x, 2), eps)
     if is_float32(x):
         with nogil:
             _batch_norm(
-                &size, False, <const float*> data(x), <const float*> data(weight), <const float*> data(bias),
+                &batch, False, <const float*> data(x), <const float*> data(weight), <const float*> data(bias),
                 <float*> data(y), <float*> data(running_mean), <float*> data(running_var))
     else:
         with nogil:
             _batch_norm(
-                &size, False, <const double*> data(x), <const double*> data(weight), <const double*> data(bias),
+                &batch, False, <const double*> data(x), <const double*> data(weight), <const double*> data(bias),
                 <double*> data(y), <double*> data(running_mean), <double*> data(running_var))
 
 
@@ -148,12 +148,12 @@ cdef inline void _center_gradient(
 
 
 cdef void _strip_gradient(
-    const Batch* size, bint training, Py_ssize_t c0, Py_ssize_t channels, const real* dy, const real* x, const real* w,
+    const Batch* batch, bint training, Py_ssize_t c0, Py_ssize_t channels, const real* dy, const real* x, const real* w,
     const real* means, const real* rstds, const double* sum_dy, const double* sum_dyx, real* dx,
 ) noexcept nogil:
     """dx of a strip of channels; ``means`` and ``rstds`` by column."""
-    cdef Py_ssize_t L = size.L, row = size.C * L, at, n, j, c
-    cdef double count = <double> max(size.N * L, 1)
+    cdef Py_ssize_t L = batch.L, row = batch.C * L, at, n, j, c
+    cdef double count = <double> max(batch.N * L, 1)
     cdef real factors[STRIP]
     cdef real averages[STRIP]
     cdef real alongs[STRIP]
@@ -162,41 +162,41 @@ cdef void _strip_gradient(
         factors[j] = rstds[j] * (1 if w == NULL else w[c0 + c])
         averages[j] = <real> (sum_dy[c] / count) if training else 0
         alongs[j] = rstds[j] * <real> (sum_dyx[c] / count) if training else 0
-    for n in range(size.N):
+    for n in range(batch.N):
         at = n * row + c0 * L
         for j in range(channels * L):
             dx[at + j] = factors[j] * (dy[at + j] - averages[j] - (x[at + j] - means[j]) * alongs[j])
 
 
 cdef void _batch_norm_backward_channels(
-    const Batch* size, bint training, Py_ssize_t c0, Py_ssize_t channels, const real* dy, const real* x, const real* w,
+    const Batch* batch, bint training, Py_ssize_t c0, Py_ssize_t channels, const real* dy, const real* x, const real* w,
     const real* mean, const real* var, real* dx, real* dw, real* db,
 ) noexcept nogil:
-    cdef Py_ssize_t L = size.L, row = size.C * L, n, j, c, at
-    cdef double count = <double> max(size.N * L, 1)
+    cdef Py_ssize_t L = batch.L, row = batch.C * L, n, j, c, at
+    cdef double count = <double> max(batch.N * L, 1)
     cdef double sum_dy[STRIP]
     cdef double sum_dyx[STRIP]
     cdef real means[STRIP]
     cdef real rstds[STRIP]
-    cdef real rstd = <real> (1 / sqrt(var[c0] + size.eps)), average, along
+    cdef real rstd = <real> (1 / sqrt(var[c0] + batch.eps)), average, along
     if L > SHORT or L == 0:
-        run_products(dy + c0 * L, x + c0 * L, <const real*> NULL, mean[c0], size.N, L, row, sum_dy, sum_dyx)
+        run_products(dy + c0 * L, x + c0 * L, <const real*> NULL, mean[c0], batch.N, L, row, sum_dy, sum_dyx)
         sum_dyx[0] *= rstd
         average = <real> (sum_dy[0] / count) if training else 0
         along = rstd * <real> (sum_dyx[0] / count) if training else 0
         if dx != NULL:
-            for n in range(size.N):
+            for n in range(batch.N):
                 at = n * row + c0 * L
                 _center_gradient(dy + at, x + at, mean[c0], rstd * (1 if w == NULL else w[c0]), average, along, dx + at, L)
     else:
         for j in range(channels * L):
             means[j] = mean[c0 + j // L]
-            rstds[j] = <real> (1 / sqrt(var[c0 + j // L] + size.eps))
+            rstds[j] = <real> (1 / sqrt(var[c0 + j // L] + batch.eps))
         strip_products(
-            dy + c0 * L, x + c0 * L, <const real*> means, <const real*> rstds, False, size.N, row, channels, L, sum_dy, sum_dyx)
+            dy + c0 * L, x + c0 * L, <const real*> means, <const real*> rstds, False, batch.N, row, channels, L, sum_dy, sum_dyx)
         if dx != NULL:
             _strip_gradient(
-                size, training, c0, channels, dy, x, w, <const real*> means, <const real*> rstds, sum_dy, sum_dyx, dx)
+                batch, training, c0, channels, dy, x, w, <const real*> means, <const real*> rstds, sum_dy, sum_dyx, dx)
     for c in range(channels):
         if dw != NULL:
             dw[c0 + c] = <real> sum_dyx[c]
@@ -205,31 +205,31 @@ cdef void _batch_norm_backward_channels(
 
 
 cdef void _batch_norm_backward(
-    const Batch* size, bint training, const real* dy, const real* x, const real* w, const real* mean, const real* var,
+    const Batch* batch, bint training, const real* dy, const real* x, const real* w, const real* mean, const real* var,
     real* dx, real* dw, real* db,
 ) noexcept nogil:
-    cdef Py_ssize_t together = _channels_at_once(size), units = (size.C + together - 1) // together, i
-    cdef int threads = threads_for(size.N * size.C * size.L // 2)
+    cdef Py_ssize_t together = _channels_at_once(batch), units = (batch.C + together - 1) // together, i
+    cdef int threads = threads_for(batch.N * batch.C * batch.L // 2)
     for i in prange(units, num_threads=threads, schedule="static"):
         _batch_norm_backward_channels(
-            size, training, i * together, min(together, size.C - i * together), dy, x, w, mean, var, dx, dw, db)
+            batch, training, i * together, min(together, batch.C - i * together), dy, x, w, mean, var, dx, dw, db)
 
 
 cdef _run_batch_norm_backward(
     bint training, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray mean, cnp.ndarray var, double eps,
     cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias,
 ):
-    cdef Batch size = Batch(length(x, 0), length(x, 1), length(x, 2), eps)
+    cdef Batch batch = Batch(length(x, 0), length(x, 1), length(x, 2), eps)
     if is_float32(x):
         with nogil:
             _batch_norm_backward(
-                &size, training, <const float*> data(dy), <const float*> data(x), <const float*> data(weight),
+                &batch, training, <const float*> data(dy), <const float*> data(x), <const float*> data(weight),
                 <const float*> data(mean), <const float*> data(var),
                 <float*> data(dx), <float*> data(dweight), <float*> data(dbias))
     else:
         with nogil:
             _batch_norm_backward(
-                &size, training, <const double*> data(dy), <const double*> data(x), <const double*> data(weight),
+                &batch, training, <const double*> data(dy), <const double*> data(x), <const double*> data(weight),
                 <const double*> data(mean), <const double*> data(var),
                 <double*> data(dx), <double*> data(dweight), <double*> data(dbias))
 
@@ -259,7 +259,7 @@ def running_statistics(
     cnp.ndarray mean not None, cnp.ndarray var not None, cnp.ndarray running_mean not None, cnp.ndarray running_var not None,
     double momentum, Py_ssize_t count, cnp.ndarray new_running_mean, cnp.ndarray new_running_var,
 ):
-    cdef Py_ssize_t C = size(mean)
+    cdef Py_ssize_t C = length(mean, 0)
     cdef double unbiased = <double> count / <double> (count - 1)
     if is_float32(mean):
         with nogil:

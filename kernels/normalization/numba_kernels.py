@@ -182,7 +182,7 @@ def _reciprocal_roots(var, eps, rstd):
 
 @kernel
 def _normalize_channels(x, weight, bias, mean, var, eps, y):
-    N, C, L = x.shape
+    N, C, _ = x.shape
     for n in range(N):
         for c in range(C):
             scale = x.dtype.type(1 / math.sqrt(var[c] + eps)) * weight[c]
@@ -202,7 +202,7 @@ def _normalize_columns(x, weight, bias, mean, var, eps, y):
 
 @kernel
 def _channel_products(dy, x, mean, total, along):
-    N, C, L = x.shape
+    N, C, _ = x.shape
     for c in range(C):
         total[c], along[c] = 0, 0
         for n in range(N):
@@ -222,7 +222,7 @@ def _column_products(dy, x, mean, total, along):
 @kernel
 def _batch_dx(dy, x, weight, mean, rstd, total, along, count, dx):
     """dx of every channel; with ``count`` 0 the statistics are constants."""
-    N, C, L = x.shape
+    N, C, _ = x.shape
     for n in range(N):
         for c in range(C):
             average = x.dtype.type(total[c] / count if count else 0)

@@ -71,7 +71,7 @@ running_statistics = Operator(
     shape=lambda mean, var, running_mean, running_var, momentum, count: (mean, mean),
     cost=_cost(3, 6), attributes=("momentum", "count"), outputs=("new_running_mean", "new_running_var"), inplace=True,
     examples=tuple(
-        {name: (C,) for name in ("mean", "var", "running_mean", "running_var")} | {"momentum": momentum, "count": count}
+        dict.fromkeys(("mean", "var", "running_mean", "running_var"), (C,)) | {"momentum": momentum, "count": count}
         for C, momentum, count in ((1, 0.1, 2), (37, 1.0, 1000), (256, 0.01, 33))
     ),
 )  # fmt: skip

@@ -78,7 +78,8 @@ def test_the_mean_over_nothing_is_nan(backend):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtype_is_kept(backend, dtype):
     x = np.ones((2, 3), dtype)
-    for y in (F.mse_loss(x, x), F.hinge_loss(x, np.ones((2, 3), np.int8)), F.cross_entropy(x, np.zeros(2, np.uint8)), F.nll_loss(x, np.zeros(2, int))):
+    hinge = F.hinge_loss(x, np.ones((2, 3), np.int8))
+    for y in (F.mse_loss(x, x), hinge, F.cross_entropy(x, np.zeros(2, np.uint8)), F.nll_loss(x, np.zeros(2, int))):
         assert y.dtype == dtype and y.shape == ()
 
 
@@ -186,9 +187,9 @@ def test_class_losses_are_torchs(reduction, smoothing, shape, rng):
     x, w = rng.standard_normal(shape), rng.random(C)
     t = np.asarray(rng.integers(0, C, positions))
     q = rng.random(shape)
+    options = {"reduction": reduction, "label_smoothing": smoothing}
     for weight in (None, w):
         theirs = None if weight is None else torch.tensor(weight)
-        options = {"reduction": reduction, "label_smoothing": smoothing}
         for ignored in (-100, 2):
             compare(
                 lambda a, b, v=weight, i=ignored: F.cross_entropy(a, b, v, ignore_index=i, **options),

@@ -143,7 +143,10 @@ def test_layer_and_group_norm_are_torchs(affine, rng):
         )
 
 
-@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}, {"momentum": 0.5, "eps": 0.1}])
+OPTIONS = [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}, {"momentum": 0.5, "eps": 0.1}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_batch_norm_layers_are_torchs(options, rng):
     torch = pytest.importorskip("torch")
     for ours, theirs, shape in (
