@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import TextIO
 
 import numpy as np
@@ -15,6 +14,8 @@ OPTIONAL = ("numba", "rich", "matplotlib", "safetensors", "scikit-learn", "threa
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and wanted by few
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 _lock = threading.Lock()
-_own = np.random.default_rng()
+_own: np.random.Generator | None = None  # made when it is first wanted: numpy.random takes a while to import
 
 
 def manual_seed(seed: int) -> None:
@@ -38,10 +38,13 @@ def generator(rng: Any = None) -> np.random.Generator:
 
     The child makes calls from many threads safe: no two of them draw from one stream.
     """
+    global _own
     if isinstance(rng, np.random.Generator):
         return rng
     if rng is None:
         with _lock:
+            if _own is None:
+                _own = np.random.default_rng()
             return np.random.default_rng(_own.integers(2**63))
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, (bool, np.bool_)):
         if rng < 0:
