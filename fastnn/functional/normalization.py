@@ -204,7 +204,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     w = checks.optional_array("weight", weight, (C,), x.dtype)
     b = checks.optional_array("bias", bias, (C,), x.dtype)
     eps = _eps(eps)
-    if N * C * L == groups:
+    if groups == N * C * L:
         raise ValueError(f"input: expected more than one value in a group, got shape {tuple(x.shape)} for {groups} groups")
     y = call(operators.group_norm, reshape(x, (N, C, L)), w, b, groups, eps)[0]
     return reshape(y, x.shape)
