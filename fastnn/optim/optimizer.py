@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,17 @@ from fastnn.autograd import Tensor, enable_grad
 from fastnn.functional import checks
 from fastnn.kernels import Operator
 
+NUMBERS = {"step": int, "mu_product": float}  # state that is one number for a parameter; torch keeps it in a 0-d tensor
+
 
 class Optimizer:
     """Base class of optimisers, with the interface of ``torch.optim.Optimizer``.
+
+    Parameters
+    ----------
+    params : iterable of Tensors, of (name, Tensor) pairs, or of dicts with "params" and options of their own
+    defaults : dict
+        The options of groups that do not give them.
 
     Attributes
     ----------
@@ -22,15 +31,19 @@ class Optimizer:
         Each has "params" and the options, which may be edited between steps: ``optimizer.param_groups[0]["lr"] = 0.01``.
     state : dict
         Parameter -> its arrays and step count.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where ``params`` is empty or holds something else, or an option is wrong.
     """
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        if isinstance(params, (Tensor, str, dict)) or not isinstance(params, Iterable):
-            raise TypeError(f"params: expected an iterable of Tensors or of group dicts, got {type(params).__name__}")
-        items = list(params)
+        self.check(defaults)
+        items = _ordered("params", params)
         if not items:
             raise ValueError("params: expected at least one parameter, got an empty list")
         for group in items if isinstance(items[0], dict) else [{"params": items}]:
@@ -40,14 +53,12 @@ class Optimizer:
         """Add parameters with options of their own; what is not given takes the default."""
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"param_group: expected a dict with 'params', got {param_group!r}")
-        params = param_group["params"]
-        group = {**self.defaults, **param_group, "params": [params] if isinstance(params, Tensor) else list(params)}
+        given = param_group["params"]
+        group = {**self.defaults, **param_group, "params": [given] if isinstance(given, Tensor) else _ordered("params", given)}
+        _take_names(group)
         known = {id(p) for other in self.param_groups for p in other["params"]}
         for index, parameter in enumerate(group["params"]):
-            if not isinstance(parameter, Tensor):
-                raise TypeError(f"params[{index}]: expected a Tensor, got {type(parameter).__name__}")
-            if not parameter.is_leaf:
-                raise ValueError(f"params[{index}]: a Tensor that was computed cannot be optimised")
+            _check_parameter(f"params[{index}]", parameter)
             if id(parameter) in known:
                 raise ValueError(f"params[{index}]: the parameter of shape {parameter.shape} is in more than one group or place")
             known.add(id(parameter))
@@ -65,6 +76,7 @@ class Optimizer:
                     parameter.grad = None
                 elif parameter.grad is not None:
                     parameter.grad.numpy().fill(0)
+                    parameter.grad._touch()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
@@ -91,11 +103,13 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} does not define update()")
 
     def memory(self, parameter: Tensor, *names: str, fill: float = 0.0) -> list[np.ndarray]:
-        """The state arrays of a parameter, made at the first call."""
+        """The state arrays of a parameter, made at the first call and converted where the parameter was."""
         state = self.state.setdefault(parameter, {})
         for name in names:
             if name not in state:
                 state[name] = np.full(parameter.shape, fill, parameter.dtype)
+            elif state[name].dtype != parameter.dtype:
+                state[name] = state[name].astype(parameter.dtype)
         return [state[name] for name in names]
 
     def count(self, parameter: Tensor) -> int:
@@ -106,36 +120,48 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the state and options in torch's structure: parameters are numbered in order."""
-        numbers = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        numbers = {id(p): i for i, p in enumerate(self._parameters())}
         return {
-            "state": {numbers[id(p)]: {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in state.items()} for p, state in self.state.items()},
+            "state": {
+                numbers[id(p)]: {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in state.items()}
+                for p, state in self.state.items()
+            },
             "param_groups": [{**group, "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups],
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the state and options that ``state_dict`` gave; everything is checked before anything is changed."""
-        groups, states = state_dict["param_groups"], state_dict["state"]
-        if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
-            raise ValueError(
-                f"state_dict: expected groups of {[len(g['params']) for g in self.param_groups]} parameters, got {[len(g['params']) for g in groups]}"
-            )
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        loaded: dict[Tensor, dict[str, Any]] = {}
-        for number, state in states.items():
-            parameter = parameters[number]
-            loaded[parameter] = {}
-            for name, value in state.items():
-                if isinstance(value, (int, float)):
-                    loaded[parameter][name] = value
-                    continue
-                array = np.array(checks.to_numpy(f"state[{number}][{name!r}]", value))
-                if array.shape != parameter.shape:
-                    loaded[parameter][name] = array.item()  # torch keeps the step count as a tensor
-                else:
-                    loaded[parameter][name] = array.astype(parameter.dtype)
-        for group, new in zip(self.param_groups, groups, strict=True):
-            group.update({key: value for key, value in new.items() if key != "params"})
-        self.state = loaded
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state and options that ``state_dict`` gave, here or in torch; all is checked before anything is changed.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where the groups are of other sizes, or a state is of another shape than its parameter.
+        """
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+            raise ValueError(f"state_dict: expected a dict with 'state' and 'param_groups', got {state_dict!r}")
+        saved, own = ([len(g["params"]) for g in groups] for groups in (state_dict["param_groups"], self.param_groups))
+        if saved != own:
+            raise ValueError(f"state_dict: expected groups of {own} parameters, got {saved}")
+        numbers = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+        parameters = dict(zip(numbers, self._parameters(), strict=True))
+        state = {}
+        for number, values in state_dict["state"].items():
+            if number not in parameters:
+                raise ValueError(f"state_dict: no group has parameter {number!r}, of which there is a state")
+            parameter, label = parameters[number], f"state_dict['state'][{number}]"
+            state[parameter] = {k: _restore(label, k, v, parameter) for k, v in values.items() if v is not None}
+        merged = [
+            {**group, **new, "params": group["params"]}
+            for group, new in zip(self.param_groups, state_dict["param_groups"], strict=True)
+        ]
+        for group in merged:
+            self.check(group)
+        for group, new in zip(self.param_groups, merged, strict=True):
+            group.update(new)
+        self.state = state
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
     def __repr__(self) -> str:
         groups = "; ".join(
@@ -144,15 +170,58 @@ class Optimizer:
         return f"{type(self).__name__}({groups})"
 
 
-def run_update(operator: Operator, arrays: list[np.ndarray | None], gradient: np.ndarray, *attributes: Any) -> None:
-    """One update in place: ``arrays`` are the parameter and its state, inputs and outputs at once."""
-    dispatch.run(operator, (arrays[0], gradient, *arrays[1:], *attributes), arrays)
+def _ordered(name: str, values: Any) -> list[Any]:
+    """A list of what comes in a fixed order."""
+    if isinstance(values, (Tensor, str, Mapping, set, frozenset)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name}: expected a list or another ordered iterable of Tensors, got {type(values).__name__}")
+    return list(values)
 
 
-def check_rates(group: dict[str, Any], **bounds: tuple[float, float]) -> None:
-    """Raise where one of the named options is no number within its bounds."""
-    for name, (low, high) in bounds.items():
-        checks.real(name, group[name], low, high)
+def _take_names(group: dict[str, Any]) -> None:
+    """Part (name, Tensor) pairs, as ``named_parameters()`` gives them, into "params" and "param_names"."""
+    pairs = [item for item in group["params"] if isinstance(item, tuple) and len(item) == 2]
+    if not pairs:
+        return
+    if len(pairs) != len(group["params"]):
+        raise ValueError(f"params: expected a name for each parameter or for none, got {len(pairs)} for {len(group['params'])}")
+    group["param_names"], group["params"] = [name for name, _ in pairs], [parameter for _, parameter in pairs]
+
+
+def _check_parameter(name: str, parameter: Any) -> None:
+    if not isinstance(parameter, Tensor):
+        raise TypeError(f"{name}: expected a Tensor, got {type(parameter).__name__}")
+    if parameter.dtype not in checks.FLOATS:
+        raise TypeError(f"{name}: expected dtype float32 or float64, got {parameter.dtype}")
+    if not parameter.is_leaf:
+        raise ValueError(f"{name}: a Tensor that was computed cannot be optimised")
+
+
+def _restore(label: str, key: str, value: Any, parameter: Tensor) -> Any:
+    """A state as this package keeps it: a Python number, or an array like the parameter."""
+    label = f"{label}[{key!r}]"
+    if key in NUMBERS:
+        return NUMBERS[key](checks.real(label, value))
+    if isinstance(value, (int, float)):
+        return value
+    array = checks.to_numpy(label, value)
+    checks.check_shape(label, array, parameter.shape)
+    return np.array(array, parameter.dtype, order="C")
+
+
+def run_update(
+    operator: Operator, parameter: Tensor, gradient: np.ndarray, state: list[np.ndarray | None], *attributes: Any
+) -> None:
+    """One update of a parameter and its state in place."""
+    memory = parameter.numpy()
+    if not memory.flags.writeable:
+        raise ValueError(f"params: the memory of a parameter of shape {parameter.shape} is read-only")
+    dispatch.run(operator, (memory, gradient, *state, *attributes), [memory, *state])
+
+
+def check_rates(group: dict[str, Any], *names: str) -> None:
+    """Raise where one of the named options is no number, or below zero."""
+    for name in names:
+        checks.real(name, group[name], 0.0)
 
 
 def check_betas(name: str, value: Any) -> None:

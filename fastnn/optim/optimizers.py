@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from fastnn.autograd import Tensor
+from fastnn.functional import checks
 from fastnn.kernels.update import operators
 
 from .optimizer import Optimizer, check_betas, check_rates, refuse, run_update
-
-POSITIVE = (0.0, math.inf)
 
 
 class SGD(Optimizer):
@@ -49,20 +47,21 @@ class SGD(Optimizer):
         *, maximize: bool = False, foreach: Any = None, differentiable: Any = False, fused: Any = None,
     ) -> None:  # fmt: skip
         refuse(foreach=foreach, differentiable=differentiable, fused=fused)
+        if nesterov and not (checks.real("momentum", momentum) > 0 and checks.real("dampening", dampening) == 0):
+            raise ValueError(f"nesterov: it needs momentum > 0 and dampening = 0, got {momentum} and {dampening}")
         super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
                                   "nesterov": bool(nesterov), "maximize": bool(maximize)})  # fmt: skip
 
     def check(self, group: dict[str, Any]) -> None:
-        check_rates(group, lr=POSITIVE, momentum=POSITIVE, weight_decay=POSITIVE, dampening=(-math.inf, math.inf))
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError("nesterov: it needs a momentum above 0 and a dampening of 0")
+        check_rates(group, "lr", "momentum", "weight_decay")
+        checks.real("dampening", group["dampening"])
 
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
         momentum = group["momentum"]
         first = momentum != 0 and "momentum_buffer" not in self.state.get(parameter, {})
         buffer = self.memory(parameter, "momentum_buffer")[0] if momentum != 0 else None
         run_update(
-            operators.sgd, [parameter.numpy(), buffer], gradient, group["lr"], momentum, group["dampening"], group["nesterov"],
+            operators.sgd, parameter, gradient, [buffer], group["lr"], momentum, group["dampening"], group["nesterov"],
             group["weight_decay"], first, group["maximize"],
         )  # fmt: skip
 
@@ -86,17 +85,18 @@ class Adagrad(Optimizer):
         eps: float = 1e-10, foreach: Any = None, *, maximize: bool = False, differentiable: Any = False, fused: Any = None,
     ) -> None:  # fmt: skip
         refuse(foreach=foreach, differentiable=differentiable, fused=fused)
-        super().__init__(params, {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay,
-                                  "initial_accumulator_value": initial_accumulator_value, "eps": eps, "maximize": bool(maximize)})  # fmt: skip
+        super().__init__(params, {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
+                                  "initial_accumulator_value": initial_accumulator_value,
+                                  "maximize": bool(maximize)})  # fmt: skip
 
     def check(self, group: dict[str, Any]) -> None:
-        check_rates(group, lr=POSITIVE, lr_decay=POSITIVE, weight_decay=POSITIVE, initial_accumulator_value=POSITIVE, eps=POSITIVE)
+        check_rates(group, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
         (total,) = self.memory(parameter, "sum", fill=group["initial_accumulator_value"])
         lr = group["lr"] / (1 + (self.count(parameter) - 1) * group["lr_decay"])
         run_update(
-            operators.adagrad, [parameter.numpy(), total], gradient, lr, group["weight_decay"], group["eps"], group["maximize"]
+            operators.adagrad, parameter, gradient, [total], lr, group["weight_decay"], group["eps"], group["maximize"]
         )
 
 
@@ -122,13 +122,14 @@ class Adadelta(Optimizer):
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": bool(maximize)})
 
     def check(self, group: dict[str, Any]) -> None:
-        check_rates(group, lr=POSITIVE, rho=(0.0, 1.0), eps=POSITIVE, weight_decay=POSITIVE)
+        check_rates(group, "lr", "eps", "weight_decay")
+        checks.real("rho", group["rho"], 0.0, 1.0)
 
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
         squares, steps = self.memory(parameter, "square_avg", "acc_delta")
         self.count(parameter)
         run_update(
-            operators.adadelta, [parameter.numpy(), squares, steps], gradient, group["lr"], group["rho"], group["eps"],
+            operators.adadelta, parameter, gradient, [squares, steps], group["lr"], group["rho"], group["eps"],
             group["weight_decay"], group["maximize"],
         )  # fmt: skip
 
@@ -157,7 +158,7 @@ class RMSprop(Optimizer):
                                   "centered": bool(centered), "maximize": bool(maximize)})  # fmt: skip
 
     def check(self, group: dict[str, Any]) -> None:
-        check_rates(group, lr=POSITIVE, alpha=POSITIVE, eps=POSITIVE, weight_decay=POSITIVE, momentum=POSITIVE)
+        check_rates(group, "lr", "alpha", "eps", "weight_decay", "momentum")
 
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
         (squares,) = self.memory(parameter, "square_avg")
@@ -165,7 +166,7 @@ class RMSprop(Optimizer):
         buffer = self.memory(parameter, "momentum_buffer")[0] if group["momentum"] > 0 else None
         self.count(parameter)
         run_update(
-            operators.rmsprop, [parameter.numpy(), squares, mean, buffer], gradient, group["lr"], group["alpha"], group["eps"],
+            operators.rmsprop, parameter, gradient, [squares, mean, buffer], group["lr"], group["alpha"], group["eps"],
             group["weight_decay"], group["momentum"], group["maximize"],
         )  # fmt: skip
 
@@ -197,7 +198,7 @@ class Adam(Optimizer):
                                   "maximize": bool(maximize), "decoupled_weight_decay": bool(decoupled_weight_decay)})  # fmt: skip
 
     def check(self, group: dict[str, Any]) -> None:
-        check_rates(group, lr=POSITIVE, eps=POSITIVE, weight_decay=POSITIVE)
+        check_rates(group, "lr", "eps", "weight_decay")
         check_betas("betas", group["betas"])
 
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
@@ -205,7 +206,7 @@ class Adam(Optimizer):
         largest = self.memory(parameter, "max_exp_avg_sq")[0] if group["amsgrad"] else None
         step = self.count(parameter)
         run_update(
-            operators.adam, [parameter.numpy(), mean, squares, largest], gradient, group["lr"], *group["betas"], group["eps"],
+            operators.adam, parameter, gradient, [mean, squares, largest], group["lr"], *group["betas"], group["eps"],
             group["weight_decay"], group["decoupled_weight_decay"], step, group["maximize"],
         )  # fmt: skip
 
@@ -259,7 +260,7 @@ class NAdam(Optimizer):
                                   "decoupled_weight_decay": bool(decoupled_weight_decay), "maximize": bool(maximize)})  # fmt: skip
 
     def check(self, group: dict[str, Any]) -> None:
-        check_rates(group, lr=POSITIVE, eps=POSITIVE, weight_decay=POSITIVE, momentum_decay=POSITIVE)
+        check_rates(group, "lr", "eps", "weight_decay", "momentum_decay")
         check_betas("betas", group["betas"])
 
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
@@ -267,9 +268,10 @@ class NAdam(Optimizer):
         step, state = self.count(parameter), self.state[parameter]
         beta1, beta2 = group["betas"]
         now, after = (beta1 * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
-        product = state["mu_product"] = state.get("mu_product", 1.0) * now
+        # torch rounds the product to float32; without that the trajectories would part in the eighth digit
+        product = state["mu_product"] = float(np.float32(state.get("mu_product", 1.0)) * np.float32(now))
         lr = group["lr"]
         run_update(
-            operators.nadam, [parameter.numpy(), mean, squares], gradient, lr, beta1, beta2, group["eps"], group["weight_decay"],
+            operators.nadam, parameter, gradient, [mean, squares], lr, beta1, beta2, group["eps"], group["weight_decay"],
             group["decoupled_weight_decay"], step, lr * (1 - now) / (1 - product), lr * after / (1 - product * after), group["maximize"],
         )  # fmt: skip

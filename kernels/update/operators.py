@@ -1,8 +1,9 @@
 """One step of an optimiser on one parameter.
 
 Each operator takes the parameter p, its gradient g and the optimiser's state, and gives the new parameter and state. In place:
-pass the same arrays in the same order as ``out``. With ``maximize`` the gradient's sign is turned; weight decay adds ``weight_decay * p`` to it, or,
-``decoupled``, takes ``lr * weight_decay * p`` off the parameter. A state that is absent is left out of the formula.
+pass the same arrays in the same order as ``out``. With ``maximize`` the gradient's sign is turned. Weight decay adds
+``weight_decay * p`` to the gradient or, ``decoupled``, takes ``lr * weight_decay * p`` off the parameter. A state that is absent is
+left out of the formula.
 
 sgd        b = momentum b + (1 - dampening) g;  p -= lr (g + momentum b  if nesterov else  b);  b = g in the first step
 adagrad    s += g^2;                            p -= lr g / (sqrt(s) + eps)
