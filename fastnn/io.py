@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "u
 def _safetensors() -> Any:
     try:
         import safetensors.numpy
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "safetensors":
+            raise
         raise ImportError("saving and loading needs the package safetensors: pip install 'fastnn[io]'") from None
     return safetensors
 
@@ -39,8 +41,10 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
 
     Raises
     ------
-    TypeError
-        Where a key is no string or a value is no array of numbers; nothing is written.
+    TypeError, ValueError
+        Where a key is no string or a reserved one, or a value is no array of numbers; nothing is written.
+    ImportError
+        Where the package safetensors is not installed.
 
     Examples
     --------
@@ -52,30 +56,45 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
     """
     if not isinstance(tensors, Mapping):
         raise TypeError(f"tensors: expected a mapping of names to arrays, got {type(tensors).__name__}")
-    arrays = {}
-    for name, value in tensors.items():
-        if not isinstance(name, str):
-            raise TypeError(f"tensors: expected names that are strings, got {name!r}")
-        array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(name, value)
-        if array.dtype.name not in DTYPES:
-            raise TypeError(f"{name}: expected floats, integers or booleans, got dtype {array.dtype}")
-        arrays[name] = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=None)
-    texts = dict(metadata or {})
-    if not all(isinstance(item, str) for pair in texts.items() for item in pair):
-        raise TypeError("metadata: expected a mapping of strings to strings")
-    content = _safetensors().numpy.save(arrays, metadata=texts or None)
-    _write_atomically(Path(path), content)
+    target = Path(os.path.realpath(os.fspath(path)))  # a link stays one
+    arrays = {_checked_name(name): _checked_array(name, value) for name, value in tensors.items()}
+    content = _safetensors().numpy.save(arrays, metadata=_checked_metadata(metadata))
+    _write_atomically(target, content)
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"tensors: expected names that are strings, got {name!r}")
+    if name == "__metadata__":
+        raise ValueError("tensors: the name '__metadata__' is reserved by the file format")
+    return name
+
+
+def _checked_array(name: str, value: Any) -> np.ndarray:
+    array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(name, value)
+    if array.dtype.name not in DTYPES:
+        raise TypeError(f"{name}: expected floats, integers or booleans, got dtype {array.dtype}")
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=None)
+
+
+def _checked_metadata(metadata: Any) -> dict[str, str] | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping) or not all(isinstance(item, str) for pair in metadata.items() for item in pair):
+        raise TypeError(f"metadata: expected a mapping of strings to strings, got {metadata!r}")
+    return dict(metadata)
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".fastnn-{secrets.token_hex(8)}.tmp")  # in the same folder: only there is a rename atomic
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(OSError):  # the permissions of the old file, or of any new one
-            os.chmod(temporary, path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        with contextlib.suppress(OSError):  # keep the permissions of the old file
+            os.chmod(temporary, path.stat().st_mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -83,37 +102,39 @@ def _write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, by name.
+    """The arrays of a safetensors file, by name; fresh memory that may be written to.
 
     Raises
     ------
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where it is malformed or holds a type that NumPy lacks.
+        Where it is malformed or holds a type that NumPy lacks, such as bfloat16.
+    ImportError
+        Where the package safetensors is not installed.
     """
     module = _safetensors()
     content = Path(path).read_bytes()
     try:
         return {name: np.array(array) for name, array in module.numpy.load(content).items()}
-    except (module.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"path: {os.fspath(path)} is no valid safetensors file ({type(error).__name__}: {error})") from None
+    except KeyError as error:
+        raise ValueError(f"path: {os.fspath(path)} holds a tensor of type {error.args[0]}, which NumPy lacks") from None
+    except (module.SafetensorError, ValueError, TypeError, OverflowError) as error:
+        raise _malformed(path, error) from None
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The texts that ``save`` was given as ``metadata``; raises as ``load`` does."""
     module = _safetensors()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file is called {os.fspath(path)}")
+    with open(path, "rb"):  # a missing or unreadable file is told as by load
+        pass
     try:
         with module.safe_open(os.fspath(path), framework="numpy") as file:
             return dict(file.metadata() or {})
-    except module.SafetensorError as error:
-        raise ValueError(f"path: {os.fspath(path)} is no valid safetensors file ({error})") from None
+    except (module.SafetensorError, ValueError) as error:
+        raise _malformed(path, error) from None
+
+
+def _malformed(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    return ValueError(f"path: {os.fspath(path)} is no valid safetensors file ({error})")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fastnn.functional import checks
+
+MOST = 2**15  # beyond it threads fail to start
 
 parallel: Any = None
 try:
@@ -18,29 +21,50 @@ except ModuleNotFoundError as error:  # installed without compiled kernels: ther
         raise
 
 
-def _cgroup_limit() -> float:
-    """Processors that the control group grants (version 2, then 1); infinity where there is no limit."""
+def _control_groups(text: str) -> Iterator[Path]:
+    """Folders whose limits hold for this process, from what /proc/self/cgroup says.
+
+    A group and all above it count. In a container the path may be the host's and not exist; the root is then the container's own.
+    """
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = Path("sys/fs/cgroup", "cpu" if controllers else "")
+        group = Path(path.lstrip("/"))
+        for folder in (group, *group.parents):
+            yield root / folder
+
+
+def _quota(folder: Path) -> float:
+    """Processors that one control group grants, by the files of version 2 or 1; infinity where it sets no limit."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
-        return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        folder = Path("/sys/fs/cgroup/cpu")
-        quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-        return quota / period if quota > 0 and period > 0 else math.inf
-    except (OSError, ValueError):
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()[:2]
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # no such files, or "max"
         return math.inf
+
+
+def _cgroup_limit(root: Path = Path("/")) -> float:
+    """Processors that the control groups of this process grant; infinity where there is no limit."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text()
+    except OSError:
+        return math.inf
+    return min((_quota(root / folder) for folder in _control_groups(groups)), default=math.inf)
 
 
 def _default() -> int:
     """Processors of this process's affinity and control group, or fewer where OMP_NUM_THREADS says so."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = min(available, math.ceil(_cgroup_limit()) if _cgroup_limit() < math.inf else available)
+    limit: float = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = min(limit, _cgroup_limit())
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked.isdecimal() and int(asked) > 0:
         limit = min(limit, int(asked))
-    return max(limit, 1)
+    return min(math.ceil(limit), MOST)
 
 
 _threads = _default()
@@ -64,8 +88,8 @@ def set_num_threads(n: int) -> None:
     """
     global _threads
     count = checks.integer("n", n, 1)
-    if count > 2**15:
-        raise ValueError(f"n: expected at most {2**15} threads, got {count}")
+    if count > MOST:
+        raise ValueError(f"n: expected at most {MOST} threads, got {count}")
     _threads = count
     if parallel is not None:
         parallel.set_threads(count)
@@ -76,6 +100,35 @@ def get_num_threads() -> int:
     return 1 if _forked else _threads
 
 
+def set_flush_denormal(mode: bool) -> bool:
+    """Compute with zero in place of denormals (faster where they abound), or keep them, which is the default.
+
+    Acts in the calling Python thread and the threads that compute for it.
+
+    Parameters
+    ----------
+    mode : bool
+
+    Returns
+    -------
+    bool
+        Whether this processor, with these kernels, can do it; where not, nothing is changed.
+
+    Raises
+    ------
+    TypeError
+        Where ``mode`` is not a bool.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> supported = fastnn.set_flush_denormal(False)
+    """
+    if not isinstance(mode, bool):
+        raise TypeError(f"mode: expected a bool, got {mode!r}")
+    return parallel is not None and parallel.set_flush_denormal(mode)
+
+
 def _after_fork() -> None:
     global _forked
     _forked = True
@@ -83,6 +136,7 @@ def _after_fork() -> None:
         parallel.become_serial()
 
 
-set_num_threads(_threads)
+if parallel is not None:
+    parallel.start(_threads)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
