@@ -6,38 +6,48 @@ gradients to projects with an autograd of their own.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import functional, init, io, nn, optim, random
+from . import functional, random
 from .autograd import Function, Tensor, enable_grad, gradcheck, jacobian, no_grad, tensor, vjp
 from .config import show_config
 from .dispatch import use_backend
 from .functional import cat, exp, log, matmul, maximum, minimum, stack, where
-from .io import load, save
 from .random import manual_seed
-from .threads import get_num_threads, set_num_threads
+from .threads import get_num_threads, set_flush_denormal, set_num_threads
 
 if TYPE_CHECKING:
+    from . import init, io, nn, optim
+    from .io import load, save
     from .training import fit
 
 __all__ = [
     "Function", "Tensor", "cat", "enable_grad", "exp", "fit", "functional", "get_num_threads", "gradcheck", "init", "io", "jacobian",
-    "load", "log", "manual_seed", "matmul", "maximum", "minimum", "nn", "no_grad", "optim", "random", "save", "set_num_threads",
-    "show_config", "stack", "tensor", "use_backend", "vjp", "where",
+    "load", "log", "manual_seed", "matmul", "maximum", "minimum", "nn", "no_grad", "optim", "random", "save",
+    "set_flush_denormal", "set_num_threads", "show_config", "stack", "tensor", "use_backend", "vjp", "where",
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    """What few programs need is imported when it is asked for."""
-    if name == "fit":
-        from .training import fit
+# Imported when they are asked for: half of what an import costs, and a project that takes only the kernels needs none of it.
+_LAZY = {"fit": "training", "load": "io", "save": "io", "init": None, "io": None, "nn": None, "optim": None}
 
-        return fit
+
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("fastnn")
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    module = _LAZY[name]
+    if module is None:
+        return importlib.import_module(f"fastnn.{name}")
+    return getattr(importlib.import_module(f"fastnn.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 def _tell_what_is_missing() -> None:

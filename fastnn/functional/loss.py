@@ -10,6 +10,8 @@ from fastnn.kernels.loss import operators
 
 from ..dispatch import call
 from . import checks
+from .arithmetic import divide, multiply
+from .reduction import sum
 from .shape import broadcast_to
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -42,7 +44,17 @@ def _like(name: str, value: Any, x: Any) -> Any:
     return broadcast_to(weight, x.shape)
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def _weighted(losses: Any, weight: Any, reduction: str) -> Any:
+    """Losses of single elements, weighted and reduced; the mean is over the weights, as in torch."""
+    w = checks.array("weight", _plain(weight), dtype=losses.dtype)
+    checks.check_shape("weight", w, tuple(losses.shape))
+    weighted = multiply(losses, w)
+    if reduction == "none":
+        return weighted
+    return sum(weighted) if reduction == "sum" else divide(sum(weighted), sum(w))
+
+
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Any:
     """Squared error ``(x - t)^2``.
 
     Parameters
@@ -52,6 +64,8 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
         It may be a Tensor that gets a gradient. It is not broadcast.
     reduction : "mean" | "sum" | "none"
         The mean over nothing is NaN.
+    weight : array of the same shape, optional
+        Of each element; "mean" is then the sum divided by the sum of the weights.
 
     Returns
     -------
@@ -69,10 +83,13 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     array(2.)
     """
     x, t = _pair(input, target)
-    return call(operators.mse, x, t, _check_reduction(reduction))
+    _check_reduction(reduction)
+    if weight is not None:
+        return _weighted(call(operators.mse, x, t, "none"), weight, reduction)
+    return call(operators.mse, x, t, reduction)
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Any:
     """Absolute error ``|x - t|``; its gradient is 0 where x = t. Parameters, result and errors as in :func:`mse_loss`.
 
     Examples
@@ -82,7 +99,10 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     array([0., 2.])
     """
     x, t = _pair(input, target)
-    return call(operators.l1, x, t, _check_reduction(reduction))
+    _check_reduction(reduction)
+    if weight is not None:
+        return _weighted(call(operators.l1, x, t, "none"), weight, reduction)
+    return call(operators.l1, x, t, reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:

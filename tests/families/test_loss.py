@@ -268,3 +268,19 @@ def test_modules_call_their_function(rng):
     assert float(losses.NLLLoss(w, ignore_index=1)(x, c)) == float(F.nll_loss(x, c, w, ignore_index=1))
     assert float(losses.HingeLoss()(x, signs)) == float(F.hinge_loss(x, signs))
     assert float(losses.PerceptronLoss()(x, signs)) == float(F.perceptron_loss(x, signs))
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss"])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_weights_of_single_elements_equal_torch(name, reduction):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, t, w = rng.standard_normal((3, 4, 5))
+    theirs = torch.tensor(x, requires_grad=True)
+    expected = getattr(torch.nn.functional, name)(theirs, torch.tensor(t), reduction=reduction, weight=torch.tensor(w))
+    y, pullback = fastnn.vjp(lambda v: getattr(F, name)(v, t, reduction=reduction, weight=w), x)
+    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-12)
+    expected.sum().backward()
+    np.testing.assert_allclose(pullback(np.ones_like(y))[0], theirs.grad.numpy(), rtol=1e-12)
+    with pytest.raises(ValueError, match="weight"):
+        getattr(F, name)(x, t, weight=w[:2])
