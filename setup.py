@@ -119,8 +119,10 @@ class BuildExtensions(build_ext):
         for extension in self.extensions:
             extension.sources = c_files[extension.sources[0]]
             extension.include_dirs.append(numpy.get_include())
-            extension.extra_compile_args = [*compile_flags, *extension.extra_compile_args, *openmp]
-            extension.extra_link_args = [*link_flags, *openmp]
+            # The processor is asked before OpenMP's settings are made, which are read when its library is loaded.
+            threads = [] if extension.name.endswith(".processor") else openmp
+            extension.extra_compile_args = [*compile_flags, *extension.extra_compile_args, *threads]
+            extension.extra_link_args = [*link_flags, *threads]
         super().build_extensions()
 
     def build_extension(self, extension: Extension) -> None:
