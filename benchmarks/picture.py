@@ -83,16 +83,27 @@ def main():
     figure, axes = plt.subplots(figsize=(8, 0.34 * len(labels) + 1.2), layout="constrained")
     places = np.arange(len(labels))
     for offset, (backend, values) in zip((-0.2, 0.2), ratios.items(), strict=True):
-        bars = axes.barh(places + offset, values, 0.4, label=backend.capitalize())
-        axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=2, fontsize=7)
+        axes.barh(places + offset, np.array(values) - 1, 0.4, left=1, label=backend.capitalize())
+        for place, value in zip(places + offset, values, strict=True):
+            side = "left" if value >= 1 else "right"
+            axes.annotate(
+                f"{value:.2g}",
+                (value, place),
+                (3 if value >= 1 else -3, 0),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                size=7,
+            )
     axes.set(
         xscale="log",
-        xlabel="times as fast as plain NumPy (float32, one thread)",
+        xlabel="times as fast as the NumPy reference (float32, one thread)",
         title=f"fastnn {fastnn.__version__} on {processor()}",
         yticks=places,
         yticklabels=labels,
     )
     axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_ymargin(0.01)
     axes.invert_yaxis()
     axes.legend(loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
