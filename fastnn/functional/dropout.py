@@ -9,7 +9,7 @@ from . import checks
 from .arithmetic import multiply
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, *, rng: Any = None, out: Any = None) -> Any:
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None, out: Any = None) -> Any:
     """Inverted dropout: each element is zero with probability ``p``, the others are scaled by 1/(1-p).
 
     Source: Srivastava et al., "Dropout" (2014), section 10 (scaling in training, so that evaluation does nothing).
@@ -19,15 +19,17 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, *, rng: Any = Non
     input : array
     p : float in [0, 1]
     training : bool
-        Where False the input is passed on.
+        Where False the input is passed on, without a copy.
+    inplace : bool
+        Only False; inputs are never changed.
     rng : int or numpy.random.Generator, optional
         Draws the mask; without it fastnn's own generator does (``fastnn.manual_seed``).
     out : array, optional
 
     Raises
     ------
-    ValueError
-        Where ``p`` is outside [0, 1] or NaN.
+    TypeError, ValueError
+        Where ``p`` is no number, outside [0, 1] or NaN, ``inplace`` is True, or ``rng`` or ``out`` does not fit.
 
     Examples
     --------
@@ -35,6 +37,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, *, rng: Any = Non
     >>> F.dropout(np.ones(2), p=1.0)
     array([0., 0.])
     """
+    if inplace:
+        raise ValueError("inplace: inputs are never changed, expected False; use out=input")
     x = checks.array("input", input)
     p = checks.real("p", p, 0.0, 1.0)
     out = checks.out(out, tuple(x.shape), x.dtype)

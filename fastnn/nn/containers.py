@@ -21,7 +21,7 @@ class _Indexed(Module):
     """Submodules in an order, under the names "0", "1", ... unless given."""
 
     def _items(self) -> list[Module]:
-        return [module for module in self._modules.values() if module is not None]
+        return list(self._modules.values())
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -40,12 +40,25 @@ class _Indexed(Module):
     def __delitem__(self, index: Any) -> None:
         items = self._items()
         del items[index if isinstance(index, slice) else _position(index, len(self))]
-        self._modules.clear()
-        self.extend(items)
+        self._number(items)
+
+    def __iadd__(self, modules: Iterable[Module]) -> Any:
+        return self.extend(modules)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule under ``name``."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{name}: expected a Module, got {type(module).__name__}")
+        super().add_module(name, module)
+
+    register_module = add_module
 
     def append(self, module: Module) -> Any:
         """Add a module at the end."""
-        self.add_module(str(len(self)), module)
+        name = str(len(self))
+        if name in self._modules:
+            raise ValueError(f"module: the name {name!r} of the next one is taken")
+        self.add_module(name, module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:
@@ -55,15 +68,19 @@ class _Indexed(Module):
         return self
 
     def insert(self, index: int, module: Module) -> Any:
-        """Add a module before position ``index``."""
+        """Add a module before position ``index``; those behind it are numbered anew."""
         items = self._items()
         items.insert(checks.integer("index", index), module)
-        if not isinstance(module, Module):
-            raise TypeError(f"module: expected a Module, got {type(module).__name__}")
+        self.append(module)  # which checks it
+        self._number(items)
+        return self
+
+    def _number(self, items: list[Module]) -> None:
         self._modules.clear()
-        return self.extend(items)
+        self._modules.update((str(index), module) for index, module in enumerate(items))
 
     def _make(self, items: list[tuple[str, Any]]) -> Any:
+        """A container of the same kind with some of the items."""
         raise TypeError(f"{type(self).__name__} cannot be sliced")
 
 
@@ -73,6 +90,11 @@ class Sequential(_Indexed):
     Parameters
     ----------
     *modules : Module, or one mapping of names to Modules
+
+    Raises
+    ------
+    TypeError
+        Where one of them is no Module.
 
     Examples
     --------
@@ -88,10 +110,7 @@ class Sequential(_Indexed):
             for name, module in modules[0].items():
                 self.add_module(name, module)
         else:
-            for index, module in enumerate(modules):
-                if not isinstance(module, Module):
-                    raise TypeError(f"modules[{index}]: expected a Module, got {type(module).__name__}")
-                self.append(module)
+            self.extend(modules)
 
     def forward(self, input: Any) -> Any:
         """Apply every module in order."""
@@ -104,7 +123,19 @@ class Sequential(_Indexed):
 
 
 class ModuleList(_Indexed):
-    """A list of Modules whose parameters are registered; it has no ``forward`` of its own."""
+    """A list of Modules whose parameters are registered; it has no ``forward`` of its own.
+
+    Parameters
+    ----------
+    modules : iterable of Module
+
+    Examples
+    --------
+    >>> from fastnn import nn
+    >>> layers = nn.ModuleList([nn.Linear(2, 2)])
+    >>> layers.append(nn.ReLU())[-1]
+    ReLU()
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastnn import functional as F
 from fastnn.functional import checks
+from fastnn.random import generator
 
 from .module import Module
 
@@ -18,8 +19,20 @@ class Dropout(Module):
     p : float in [0, 1]
     inplace : bool
         Only False.
-    rng : numpy.random.Generator, optional
-        Draws the masks; without it fastnn's own generator does.
+    rng : int or numpy.random.Generator, optional
+        Draws the masks, a new one at each call; without it fastnn's own generator does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where ``p`` is no number in [0, 1] or ``inplace`` is True.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import nn
+    >>> nn.Dropout(0.5).eval()(np.ones(3))
+    array([1., 1., 1.])
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Any = None) -> None:
@@ -27,11 +40,11 @@ class Dropout(Module):
         if inplace:
             raise ValueError("inplace: inputs are never changed, expected False")
         self.p = checks.real("p", p, 0.0, 1.0)
-        self.rng = rng
+        self.rng = None if rng is None else generator(rng)
 
     def forward(self, input: Any) -> Any:
         """The same shape."""
         return F.dropout(input, self.p, self.training, rng=self.rng)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"p={self.p}, inplace=False"

@@ -11,7 +11,20 @@ from .module import Module
 
 
 class Flatten(Module):
-    """Join the dimensions from ``start_dim`` to ``end_dim``; by default all but the batch."""
+    """Join the dimensions from ``start_dim`` to ``end_dim``; by default all but the batch.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        The first and the last dimension to join; negative ones count from the end.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import nn
+    >>> nn.Flatten()(np.zeros((2, 3, 4))).shape
+    (2, 12)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()

@@ -20,10 +20,25 @@ def refuse_device(device: Any) -> None:
         raise ValueError(f"device: fastnn runs on the CPU alone, got {device!r}")
 
 
+def float_dtype(dtype: Any) -> np.dtype:
+    """The dtype of fresh parameters: float32 unless the argument says float64."""
+    try:
+        result = np.dtype(np.float32 if dtype is None else dtype)
+    except TypeError:
+        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}") from None
+    if result not in checks.FLOATS:
+        raise TypeError(f"dtype: expected float32 or float64, got {result}")
+    return result
+
+
 def uniform_parameter(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: Any) -> Parameter:
     """Uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)]: torch's start of weights and biases, so that fresh networks behave alike."""
     bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
-    return Parameter(rng.uniform(-bound, bound, shape).astype(np.float32 if dtype is None else dtype))
+    kind = float_dtype(dtype)
+    try:
+        return Parameter(rng.uniform(-bound, bound, shape).astype(kind))
+    except (ValueError, MemoryError):  # more elements than can be counted or held
+        raise MemoryError(f"no machine has room for a parameter of shape {shape}") from None
 
 
 class Linear(Module):
@@ -36,7 +51,19 @@ class Linear(Module):
     device : None or "cpu"
     dtype : float32 (default) or float64
     rng : int or numpy.random.Generator, optional
-        Where the start values come from.
+        Where the start values come from; without it fastnn's own generator.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_features, in_features)
+        Starts uniform in [-1/sqrt(in_features), 1/sqrt(in_features)].
+    bias : Parameter, shape (out_features,), or None
+        Starts likewise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a size is no int or negative, or ``device`` or ``dtype`` is another.
 
     Examples
     --------

@@ -38,6 +38,25 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
 
+TABLES = ("_parameters", "_buffers", "_modules")
+
+
+def _fitting(key: str, value: Any, target: np.ndarray) -> np.ndarray:
+    """A copy of ``value`` in the dtype of ``target``, which it is to be written to."""
+    array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(key, value)
+    checks.check_shape(key, array, target.shape)
+    if array.dtype.kind not in ("biuf" if target.dtype.kind == "f" else "biu"):
+        raise TypeError(f"{key}: expected {'numbers' if target.dtype.kind == 'f' else 'integers'}, got dtype {array.dtype}")
+    if not target.flags.writeable:
+        raise ValueError(f"{key}: the memory of this parameter or buffer is read-only")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, as everywhere
+        return array.astype(target.dtype)
+
+
+def _buffer(value: Any) -> Tensor | None:
+    return value if value is None or isinstance(value, Tensor) else Tensor(value)
+
+
 class Module:
     """Base class of layers and networks, with the interface of ``torch.nn.Module``.
 
@@ -75,67 +94,74 @@ class Module:
     # attributes
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if "_parameters" not in self.__dict__:
-            raise TypeError(f"{type(self).__name__}: call super().__init__() before assigning attribute {name!r}")
-        if isinstance(value, Parameter):
+        if isinstance(value, (Parameter, Module)):
+            self._register("_parameters" if isinstance(value, Parameter) else "_modules", name, value, replace=True)
+        elif name in self.__dict__.get("_parameters", ()):
             self.register_parameter(name, value)
-        elif isinstance(value, Module):
+        elif name in self.__dict__.get("_modules", ()):
             self.add_module(name, value)
-        elif name in self._parameters:
-            if value is not None:
-                raise TypeError(f"{name}: expected a Parameter or None, got {type(value).__name__}")
-            self._parameters[name] = None
-        elif name in self._buffers:
-            self._buffers[name] = None if value is None else Tensor(value)
-        elif name in self._modules and value is None:
-            self._modules[name] = None
+        elif name in self.__dict__.get("_buffers", ()):
+            self._buffers[name] = _buffer(value)
         else:
-            self.__dict__[name] = value
+            object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        for table in ("_parameters", "_buffers", "_modules"):
+        for table in TABLES:
             found = self.__dict__.get(table, {})
             if name in found:
                 return found[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
         if not self._forget(name):
             object.__delattr__(self, name)
 
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *(name for table in TABLES for name in self.__dict__.get(table, ()))})
+
     def _forget(self, name: str) -> bool:
         """Drop ``name`` from wherever it is registered; whether it was."""
-        self._transient.discard(name)
-        tables = [self._parameters, self._buffers, self._modules]
-        known = any(name in table for table in tables)
-        for table in tables:
-            table.pop(name, None)
-        return known
+        for table in TABLES:
+            if name in self.__dict__.get(table, ()):
+                del self.__dict__[table][name]
+                self._transient.discard(name)
+                return True
+        return False
 
-    def _register(self, table: str, name: str, value: Any) -> None:
+    def _register(self, table: str, name: str, value: Any, replace: bool = False) -> None:
+        """Enter ``value``; with ``replace`` whatever else had the name gives way, unless the class has it."""
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"name: expected a non-empty string without a dot, got {name!r}")
-        target = self.__dict__[table]
+        target = self.__dict__.get(table)
+        if target is None:
+            raise TypeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
+        if isinstance(value, Module) and any(module is self for module in value.modules()):
+            raise ValueError(f"{name}: a module cannot stand inside itself")
         if name not in target:
-            self._forget(name)
+            if hasattr(type(self) if replace else self, name):
+                raise ValueError(f"name: {type(self).__name__} already has an attribute {name!r}")
             self.__dict__.pop(name, None)
+            self._forget(name)
         target[name] = value
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter (None: a place that is empty and saves nothing)."""
         if param is not None and not isinstance(param, Parameter):
-            raise TypeError(f"param: expected a Parameter or None, got {type(param).__name__}")
+            raise TypeError(f"{name}: expected a Parameter or None, got {type(param).__name__}")
         self._register("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
-        """Add an array that belongs to the state but is not trained; it is read back as a Tensor."""
-        self._register("_buffers", name, None if tensor is None else Tensor(tensor))
+        """Add an array that belongs to the state but is not trained; it is read back as a Tensor.
+
+        One that is not ``persistent`` stays out of ``state_dict``.
+        """
+        self._register("_buffers", name, _buffer(tensor))
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under ``name``."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"module: expected a Module or None, got {type(module).__name__}")
+            raise TypeError(f"{name}: expected a Module or None, got {type(module).__name__}")
         self._register("_modules", name, module)
 
     register_module = add_module
@@ -144,6 +170,8 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all under it, each once, with dotted names."""
+        if "_modules" not in self.__dict__:
+            raise TypeError(f"{type(self).__name__}: its __init__ did not call super().__init__()")
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
@@ -214,9 +242,9 @@ class Module:
             if child is not None:
                 yield from child._state(f"{prefix}{name}.")
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self, *, prefix: str = "") -> dict[str, np.ndarray]:
         """Copies of all parameters and persistent buffers, under torch's keys."""
-        return {name: value.numpy().copy() for name, value in self._state()}
+        return {name: value.numpy().copy() for name, value in self._state(prefix)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the parameters and buffers; everything is checked before anything is written.
@@ -243,20 +271,15 @@ class Module:
         missing = [key for key in own if key not in state_dict]
         unexpected = [key for key in state_dict if key not in own]
         if strict and (missing or unexpected):
-            parts = [f"{what} {', '.join(map(repr, keys))}" for what, keys in (("missing", missing), ("unexpected", unexpected)) if keys]
+            parts = [
+                f"{what} {', '.join(map(repr, keys))}"
+                for what, keys in (("missing", missing), ("unexpected", unexpected))
+                if keys
+            ]
             raise ValueError(f"state_dict: {'; '.join(parts)}")
-        values = {}
-        for key, target in own.items():
-            if key not in state_dict:
-                continue
-            value = state_dict[key]
-            array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(key, value)
-            if array.dtype.kind not in "biuf":
-                raise TypeError(f"{key}: expected numbers, got dtype {array.dtype}")
-            checks.check_shape(key, array, target.shape)
-            values[key] = array
-        for key, array in values.items():
-            np.copyto(own[key].numpy(), array, casting="unsafe")
+        values = {key: _fitting(key, state_dict[key], target.numpy()) for key, target in own.items() if key in state_dict}
+        for key, value in values.items():
+            np.copyto(own[key].numpy(), value)
             own[key]._touch()
         return LoadResult(missing, unexpected)
 
@@ -289,10 +312,19 @@ class Module:
                 parameter.grad.numpy().fill(0)
 
     def to(self, dtype: Any) -> Module:
-        """Convert floating parameters and buffers to ``dtype`` (float32 or float64), in place."""
-        wanted = np.dtype(dtype)
-        if wanted not in checks.FLOATS:
-            raise TypeError(f"dtype: expected float32 or float64, got {wanted}")
+        """Convert floating parameters and buffers to ``dtype`` (float32 or float64), in place.
+
+        Raises
+        ------
+        TypeError
+            Where ``dtype`` is neither; nothing is converted.
+        """
+        try:
+            wanted = None if dtype is None else np.dtype(dtype)
+        except TypeError:
+            wanted = None
+        if wanted is None or wanted not in checks.FLOATS:
+            raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.dtype in checks.FLOATS and tensor.dtype != wanted:
                 tensor._data = tensor._data.astype(wanted)
@@ -316,11 +348,9 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = []
-        for name, child in self._modules.items():
-            body = repr(child).replace("\n", "\n  ")
-            lines.append(f"  ({name}): {body}")
-        own = self.extra_repr()
-        if not lines:
-            return f"{type(self).__name__}({own})"
-        return "\n".join([f"{type(self).__name__}({own}", *lines, ")"])
+        extra = self.extra_repr().splitlines()
+        children = [f"({name}): {child!r}" for name, child in self._modules.items()]
+        if not children and len(extra) <= 1:
+            return f"{type(self).__name__}({''.join(extra)})"
+        body = "\n".join([*extra, *children]).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {body}\n)"

@@ -12,15 +12,20 @@ from fastnn.autograd import Tensor
 from fastnn.functional import checks
 
 
-def _gradients(parameters: Any) -> list[Tensor]:
+def _gradients(parameters: Any) -> list[np.ndarray]:
+    """The gradients' memory, which is written to; each once, however often its parameter comes."""
     items: Iterable[Any] = [parameters] if isinstance(parameters, Tensor) else parameters
-    found = []
+    found: dict[int, np.ndarray] = {}
     for index, item in enumerate(items):
         if not isinstance(item, Tensor):
             raise TypeError(f"parameters[{index}]: expected a Tensor, got {type(item).__name__}")
-        if item.grad is not None:
-            found.append(item.grad)
-    return found
+        if item.grad is None:
+            continue
+        array = item.grad.numpy()
+        if not array.flags.writeable:  # an array that the user assigned
+            item.grad = array = array.copy()
+        found[id(array)] = array
+    return list(found.values())
 
 
 def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False) -> float:
@@ -32,7 +37,7 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0, er
         Those without gradient are passed over.
     max_norm : float
     norm_type : float
-        The p of the norm; infinity for the largest absolute value.
+        The p of the norm, positive; infinity for the largest absolute value.
     error_if_nonfinite : bool
         Raise ValueError, before anything is changed, where the norm is NaN or infinite.
 
@@ -40,25 +45,58 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0, er
     -------
     float
         The norm before clipping.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where ``parameters`` holds something else, or ``max_norm`` is negative or ``norm_type`` not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import nn
+    >>> w = nn.Parameter(np.zeros(2))
+    >>> w.grad = np.array([3.0, 4.0])
+    >>> nn.utils.clip_grad_norm_([w], max_norm=1.0)
+    5.0
     """
-    limit, p = checks.real("max_norm", max_norm), checks.real("norm_type", norm_type)
-    arrays = [gradient.numpy() for gradient in _gradients(parameters)]
-    if p == math.inf:
-        total = float(max((np.abs(a).max() for a in arrays if a.size), default=0.0))
-    else:
-        total = float(sum(float((np.abs(a.astype(np.float64)) ** p).sum()) for a in arrays) ** (1 / p))
+    limit, p = checks.real("max_norm", max_norm, 0.0), checks.real("norm_type", norm_type)
+    if p <= 0:
+        raise ValueError(f"norm_type: expected a positive number, got {p}")
+    arrays = _gradients(parameters)
+    total = _norm([array.astype(np.float64).ravel() for array in arrays], p)
     if error_if_nonfinite and not math.isfinite(total):
         raise ValueError(f"parameters: the norm of the gradients is {total}")
-    scale = limit / (total + 1e-6)
-    if not scale >= 1:
+    scale = limit / (total + 1e-6)  # torch's guard against a norm of zero
+    if not scale >= 1:  # NaN spreads
         for array in arrays:
             array *= array.dtype.type(scale)
     return total
 
 
+def _norm(vectors: list[np.ndarray], p: float) -> float:
+    """The p-norm of all elements together; 0 where there are none."""
+    if p == math.inf:
+        return float(np.max([np.abs(vector).max() for vector in vectors if vector.size], initial=0.0))
+    if p == 2:
+        return math.sqrt(sum(float(vector @ vector) for vector in vectors))
+    return float(sum(float((np.abs(vector) ** p).sum()) for vector in vectors) ** (1 / p))
+
+
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
-    """Limit every element of the gradients to [-clip_value, clip_value]."""
+    """Limit every element of the gradients to [-clip_value, clip_value].
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensors
+        Those without gradient are passed over.
+    clip_value : float, at least 0
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where ``parameters`` holds something else or ``clip_value`` is negative.
+    """
     limit = checks.real("clip_value", clip_value, 0.0)
-    for gradient in _gradients(parameters):
-        array = gradient.numpy()
+    for array in _gradients(parameters):
         np.clip(array, -limit, limit, out=array)
