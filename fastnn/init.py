@@ -1,12 +1,14 @@
 """Start values of weights. Every function gives a new array: ``layer.weight = nn.Parameter(init.he_normal(shape))``.
 
-A weight of shape (out, in, *kernel) has fan_in = in * prod(kernel) and fan_out = out * prod(kernel).
+A weight of shape (out, in, *kernel) has fan_in = in * prod(kernel) and fan_out = out * prod(kernel). All functions take the shape
+first, and by keyword ``dtype`` (float32 or float64) and, where they draw, ``rng`` (a seed or a ``numpy.random.Generator``; without it
+fastnn's own generator draws). A wrong argument raises a ValueError or TypeError that names it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,26 @@ def _shape(shape: Any, minimum: int = 0) -> tuple[int, ...]:
 
 
 def _float(dtype: Any) -> np.dtype:
-    if np.dtype(dtype) not in checks.FLOATS:
-        raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
-    return np.dtype(dtype)
+    try:
+        result = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result is None or result not in checks.FLOATS:
+        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
+    return result
+
+
+def _finite(name: str, value: Any, dtype: np.dtype) -> float:
+    largest = float(np.finfo(dtype).max)
+    return checks.real(name, value, -largest, largest)
+
+
+def _draw(method: Callable[..., np.ndarray], *args: Any, size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Numbers drawn as float64, so that a seed means the same in both dtypes."""
+    try:
+        return method(*args, size).astype(dtype, copy=False)
+    except (ValueError, MemoryError):  # the arguments were checked: only the size can be wrong
+        raise MemoryError(f"shape: no machine has room for {size}") from None
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -43,8 +62,16 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def constant(shape: Any, value: float = 0.0, *, dtype: Any = np.float32) -> np.ndarray:
-    """All elements ``value``."""
-    return np.full(_shape(shape), checks.number("value", value), _float(dtype))
+    """All elements ``value``.
+
+    Examples
+    --------
+    >>> from fastnn import init
+    >>> init.constant((2,), 0.5)
+    array([0.5, 0.5], dtype=float32)
+    """
+    size, value, dtype = _shape(shape), checks.number("value", value), _float(dtype)
+    return _draw(lambda size: np.full(size, value, dtype), size=size, dtype=dtype)
 
 
 def uniform(shape: Any, low: float = 0.0, high: float = 1.0, *, rng: Any = None, dtype: Any = np.float32) -> np.ndarray:
@@ -57,11 +84,18 @@ def uniform(shape: Any, low: float = 0.0, high: float = 1.0, *, rng: Any = None,
     rng : int or numpy.random.Generator, optional
         Without it fastnn's own generator draws.
     dtype : float32 or float64
+
+    Examples
+    --------
+    >>> from fastnn import init, nn
+    >>> layer = nn.Linear(784, 10)
+    >>> layer.weight = nn.Parameter(init.uniform((10, 784), -0.01, 0.01, rng=0))
     """
-    low, high = checks.real("low", low), checks.real("high", high)
+    size, dtype = _shape(shape), _float(dtype)
+    low, high = _finite("low", low, dtype), _finite("high", high, dtype)
     if low > high:
         raise ValueError(f"low: expected at most high = {high}, got {low}")
-    return generator(rng).uniform(low, high, _shape(shape)).astype(_float(dtype))
+    return _draw(generator(rng).uniform, low, high, size=size, dtype=dtype)
 
 
 def normal(shape: Any, mean: float = 0.0, std: float = 1.0, *, rng: Any = None, dtype: Any = np.float32) -> np.ndarray:
@@ -74,8 +108,9 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, *, rng: Any = None, 
     rng : int or numpy.random.Generator, optional
     dtype : float32 or float64
     """
-    mean, std = checks.real("mean", mean), checks.real("std", std, 0.0)
-    return generator(rng).normal(mean, std, _shape(shape)).astype(_float(dtype))
+    size, dtype = _shape(shape), _float(dtype)
+    mean, std = _finite("mean", mean, dtype), checks.real("std", std, 0.0, float(np.finfo(dtype).max))
+    return _draw(generator(rng).normal, mean, std, size=size, dtype=dtype)
 
 
 def orthogonal(shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = np.float32) -> np.ndarray:
@@ -91,12 +126,14 @@ def orthogonal(shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = n
     >>> bool(np.allclose(q @ q.T, np.eye(3)))
     True
     """
-    size = _shape(shape, 2)
+    size, dtype = _shape(shape, 2), _float(dtype)
+    gain = _finite("gain", gain, dtype)
     rows, columns = size[0], math.prod(size[1:])
-    matrix = generator(rng).standard_normal((max(rows, columns), min(rows, columns)))
+    tall = (max(rows, columns), min(rows, columns))
+    matrix = _draw(generator(rng).standard_normal, size=tall, dtype=np.dtype(np.float64))
     q, r = np.linalg.qr(matrix)
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the distribution uniform (Mezzadri 2007)
-    return (checks.real("gain", gain) * (q if rows >= columns else q.T).reshape(size)).astype(_float(dtype))
+    return (gain * (q if rows >= columns else q.T).reshape(size)).astype(dtype)
 
 
 def _scaled_normal(shape: Any, gain: float, fan: float, rng: Any, dtype: Any) -> np.ndarray:
