@@ -201,9 +201,9 @@ def _run_reference(operator, kernel, args, out, wanted):
     """The reference makes new arrays; they are copied where ``out`` asks for it. Infinities and NaN come without a warning."""
     with np.errstate(all="ignore"):
         results = [None if result is None else np.asarray(result) for result in kernel(*args)]
-    for index, given in enumerate(out or ()):
-        if given is not None and results[index] is not None:
-            np.copyto(given, results[index])
+    for index, (given, result) in enumerate(zip(out or (), results, strict=False)):
+        if given is not None and result is not None:
+            np.copyto(given, result)
             results[index] = given
     if wanted is not None:
         results = [result if want else None for result, want in zip(results, wanted, strict=True)]

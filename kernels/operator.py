@@ -12,6 +12,7 @@ Two calling conventions::
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
@@ -45,7 +46,8 @@ class Cost(NamedTuple):
 class Draw(NamedTuple):
     """How an example draws one array: ``kind`` is "normal", "uniform" (in [low, high)), "integers" (in [low, high)) or
     "signs" (-1 or 1) or
-    "booleans"."""
+    "booleans".
+    """
 
     shape: Shape
     kind: str = "normal"

@@ -108,9 +108,9 @@ def set_threads(int n) -> None:
     openmp_set(n)
 
 
-def allowed_threads() -> int:
-    """Threads that a kernel with much work uses in this Python thread."""
-    return limit()
+def threads_allowed(Py_ssize_t work) -> int:
+    """Threads that a kernel with that much work uses in this Python thread."""
+    return threads_for(work)
 
 
 def become_serial() -> None:

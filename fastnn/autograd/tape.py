@@ -135,7 +135,8 @@ class OperatorNode(Node):
             return [g if parent is not None else None for g, parent in zip(results, self.parents, strict=True)]
         order = {name: index for index, name in enumerate(backward.outputs)}
         slots = [order.get("d" + name) for name in self.operator.params]
-        wanted, given = [False] * len(order), [None] * len(order)
+        wanted: list[bool] = [False] * len(order)
+        given: list[np.ndarray | None] = [None] * len(order)
         for index, (slot, parent) in enumerate(zip(slots, self.parents, strict=True)):
             if slot is not None and parent is not None:
                 wanted[slot] = True

@@ -344,7 +344,7 @@ METHODS = (
 )  # fmt: skip
 for _name in METHODS:
     setattr(Tensor, _name, _method(_name))
-Tensor.pow = _method("power")
+Tensor.pow = _method("power")  # type: ignore[attr-defined]
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -26,7 +26,7 @@ def _convert(name: str, value: Any, dtype: np.dtype) -> Any:
     """``value`` as an array (or Tensor) of ``dtype``; numbers and integer arrays are converted, other floats refused."""
     if _is_number(value):
         return np.asarray(value, dtype)
-    plain = value if checks.is_hooked(value) else checks.to_numpy(name, value)
+    plain: Any = value if checks.is_hooked(value) else checks.to_numpy(name, value)
     if plain.dtype.kind in "biu":
         return (plain.numpy() if checks.is_hooked(plain) else plain).astype(dtype)
     return checks.array(name, plain, dtype=dtype)

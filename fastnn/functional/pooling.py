@@ -60,7 +60,7 @@ def _windows(
     return kernel, step, pad, spread, (size[0], size[1])
 
 
-def _output_size(value: OutputSize, dims: int, spatial: Sequence[int]) -> tuple[int, int]:
+def _output_size(value: Any, dims: int, spatial: Sequence[int]) -> tuple[int, int]:
     """The size asked for; None keeps that of the input."""
     items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * dims
     if len(items) != dims:

@@ -4,6 +4,7 @@ from . import utils
 from .activation import (
     ELU,
     GELU,
+    SELU,
     Hardtanh,
     Identity,
     LeakyReLU,
@@ -11,9 +12,8 @@ from .activation import (
     Maxout,
     PReLU,
     ReLU,
-    SELU,
-    SiLU,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Softsign,

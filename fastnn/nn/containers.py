@@ -48,7 +48,7 @@ class _Indexed(Module):
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under ``name``."""
         if not isinstance(module, Module):
-            raise TypeError(f"{name}: expected a Module, got {type(module).__name__}")
+            raise TypeError(f"module {name!r}: expected a Module, got {type(module).__name__}")
         super().add_module(name, module)
 
     register_module = add_module

@@ -14,7 +14,7 @@ from fastnn.random import generator
 from .linear import refuse_device, uniform_parameter
 from .module import Module
 
-PADDING_MODES = {"zeros": None, "reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # ours -> numpy.pad's
+PADDING_MODES: dict[str, Any] = {"zeros": None, "reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # ours -> numpy.pad's
 
 
 class _Convolution(Module):

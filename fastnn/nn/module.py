@@ -161,7 +161,7 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under ``name``."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{name}: expected a Module or None, got {type(module).__name__}")
+            raise TypeError(f"module {name!r}: expected a Module or None, got {type(module).__name__}")
         self._register("_modules", name, module)
 
     register_module = add_module

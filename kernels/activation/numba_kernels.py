@@ -1,7 +1,9 @@
 """Activation functions, compiled just in time: flat loops over point functions. Rates arrive in the dtype of the arrays."""
 
 
-from ..elementary_numba import erf, exp, expm1, log1p, sigmoid as logistic, tanh as hyperbolic_tangent
+from ..elementary_numba import erf, exp, expm1, log1p
+from ..elementary_numba import sigmoid as logistic
+from ..elementary_numba import tanh as hyperbolic_tangent
 from ..numba_support import kernel, reassociating_kernel
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717

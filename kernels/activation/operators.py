@@ -10,10 +10,11 @@ softplus y = log(1 + e^(beta x)) / beta, and x itself where beta x > threshold
 """
 
 from math import prod
+from typing import Any
 
 from ..operator import Cost, Operator
 
-_EXAMPLES = ({"x": (1,)}, {"x": (0, 3)}, {"x": (5, 7, 3)}, {"x": (64, 1031)})
+_EXAMPLES: tuple[dict[str, Any], ...] = ({"x": (1,)}, {"x": (0, 3)}, {"x": (5, 7, 3)}, {"x": (64, 1031)})
 
 
 def _like_first(first, *rest):
@@ -27,7 +28,7 @@ def _cost(flops, special, arrays):
     return cost
 
 
-def _activation(name, saves, flops=1, special=0, attributes=(), settings=({},), kinks=False):
+def _activation(name, saves, flops=1, special=0, attributes=(), settings: tuple[dict[str, Any], ...] = ({},), kinks=False):
     """An activation and its backward, which saves x or y and takes the same attributes."""
     backward = Operator(
         f"{name}_backward", __package__, ("dy", *saves), _like_first, _cost(flops + 1, special, 2 + len(saves)),

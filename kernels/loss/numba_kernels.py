@@ -156,9 +156,9 @@ def _margin_gradient(x, t, margin, dx):
 
 def _reduced(loss, reduction, y, weight, *args):
     """Losses of all elements by ``loss(*args, losses)``, weighted and reduced."""
-    args = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in args]
-    losses = y.reshape(-1) if reduction == "none" else np.empty_like(args[0])
-    loss(*args, losses)
+    flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in args]
+    losses = y.reshape(-1) if reduction == "none" else np.empty_like(flat[0])
+    loss(*flat, losses)
     if weight is not None:
         _multiply(losses, weight.reshape(-1))
     if reduction != "none":

@@ -22,6 +22,7 @@ The mean over class indices is weighted: the sum divided by the sum of w_t (the 
 """
 
 import math
+from typing import Any
 
 from ..operator import Cost, Draw, Operator
 
@@ -47,7 +48,7 @@ def _element_backward_cost(flops, special=0):
     return cost
 
 
-_PAIRS = (
+_PAIRS: tuple[dict[str, Any], ...] = (
     {"x": (1,), "target": (1,), "reduction": "mean"},
     {"x": (3, 5), "target": (3, 5), "reduction": "none"},
     {"x": (37, 61), "target": (37, 61), "reduction": "sum"},

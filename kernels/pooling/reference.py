@@ -57,7 +57,7 @@ def _mean(x, rows, columns, divisor):
     return (y,)
 
 
-def _spread(dy, rows, columns, divisor, x_shape):
+def _spread(dy, x_shape, rows, columns, divisor):
     dx = np.zeros(x_shape)
     for i, j in np.ndindex(dy.shape[2:]):
         share = dy[:, :, i, j] / divisor[i, j]
@@ -73,8 +73,8 @@ def _strided_means(shape, counts, kernel_size, stride, padding, count_include_pa
         windows.append(inside)
         # With ceil_mode a window may lead past the padding too: what lies beyond is never counted.
         lengths.append([min(k, size + 2 * p - i * s) if count_include_pad else len(inside[i]) for i in range(count)])
-    divisor = np.full(counts, divisor_override) if divisor_override is not None else np.outer(*lengths)
-    return *windows, divisor
+    divisor = np.full(counts, divisor_override) if divisor_override is not None else np.outer(lengths[0], lengths[1])
+    return windows[0], windows[1], divisor
 
 
 def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
@@ -85,7 +85,7 @@ def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, di
 
 def avg_pool2d_backward(dy, kernel_size, stride, padding, count_include_pad, divisor_override, x_shape):
     windows = _strided_means(x_shape[2:], dy.shape[2:], kernel_size, stride, padding, count_include_pad, divisor_override)
-    return _spread(dy, *windows, x_shape)
+    return _spread(dy, x_shape, *windows)
 
 
 def _adaptive_means(shape, counts):
@@ -98,4 +98,4 @@ def adaptive_avg_pool2d(x, output_size):
 
 
 def adaptive_avg_pool2d_backward(dy, x_shape):
-    return _spread(dy, *_adaptive_means(x_shape[2:], dy.shape[2:]), x_shape)
+    return _spread(dy, x_shape, *_adaptive_means(x_shape[2:], dy.shape[2:]))

@@ -16,13 +16,14 @@ nadam      m, v as for adam;                    p -= (gradient_rate g + momentum
 """
 
 from math import prod
+from typing import Any
 
 from ..operator import Cost, Draw, Operator
 
 SHAPES = ((1,), (37, 3), (0,), (300, 401))
 
 # How an example draws a state: first moments are normal, second moments positive, and above the square of the drawn mean.
-DRAWS = {
+DRAWS: dict[str, tuple[Any, ...]] = {
     "s": ("uniform", 0.5, 2.0), "a": ("uniform", 0.5, 2.0), "v": ("uniform", 0.5, 2.0), "v_max": ("uniform", 0.5, 2.0),
     "mean": ("uniform", 0.0, 0.5), "m": ("normal",), "b": ("normal",),
 }  # fmt: skip
