@@ -54,9 +54,7 @@ def backward_args(forward: Operator, args: tuple[Any, ...], rng: np.random.Gener
     named = dict(zip(forward.params, arrays, strict=not forward.variadic))
     named |= dict(zip(forward.outputs, map(np.asarray, results), strict=True))
     known = dict(zip(forward.attributes, attributes, strict=True))
-    gradients = [
-        rng.standard_normal(named[name].shape).astype(named[name].dtype) for name in forward.differentiable
-    ]
+    gradients = [rng.standard_normal(named[name].shape).astype(named[name].dtype) for name in forward.differentiable]
     rest = [known[name] if name in known else named[name.removesuffix("_shape")].shape for name in backward.attributes]
     return (*gradients, *[named[name] for name in forward.saves], *rest)
 

@@ -61,7 +61,5 @@ def level() -> str:
         names = ", ".join(built()) or NONE
         raise ValueError(f"FASTNN_ISA={forced!r} was not built; levels in this installation: {names}")
     if forced not in supported():
-        raise ValueError(
-            f"FASTNN_ISA={forced!r}: this processor lacks the level; it supports {', '.join(supported())}"
-        )
+        raise ValueError(f"FASTNN_ISA={forced!r}: this processor lacks the level; it supports {', '.join(supported())}")
     return forced

@@ -1,9 +1,14 @@
 """Shared fixtures."""
 
+import os
+
 import numpy as np
 import pytest
 
 import fastnn
+
+# Python programs that tests start shall import the installed package, not the checkout that they are started in.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture

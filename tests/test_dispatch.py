@@ -55,12 +55,18 @@ def test_unknown_backend(name):
 
 def run_python(code, **environment):
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
 def test_backend_from_the_environment():
-    code = "import fastnn; from fastnn import dispatch; from fastnn.kernels import find; print(dispatch.backend_for(find('linear')))"
+    code = (
+        "import fastnn; from fastnn import dispatch; from fastnn.kernels import find; print(dispatch.backend_for(find('linear')))"
+    )
     assert run_python(code, FASTNN_BACKEND="reference").stdout.strip() == "reference"
     wrong = run_python(code, FASTNN_BACKEND="fpga")
     assert wrong.returncode != 0 and "FASTNN_BACKEND" in wrong.stderr and "fpga" in wrong.stderr
@@ -128,8 +134,8 @@ def test_arrays_of_other_libraries_go_in():
 
 @pytest.mark.parametrize(
     "value",
-    [None, "abc", b"abc", [1.0, 2.0], 1.5, 3, 2j, object(), np.array(["a"]), np.array([None]), np.array([1j]), np.array([1]), np.array([True]),
-     np.array([1.0], np.float16), np.array([1.0], np.longdouble), np.zeros(2, "f8,f8"), np.array(["2020-01-01"], "M8[D]"),
+    [None, "abc", b"abc", [1.0, 2.0], 1.5, 3, 2j, object(), np.array(["a"]), np.array([None]), np.array([1j]), np.array([1]),
+     np.array([True]), np.array([1.0], np.float16), np.array([1.0], np.longdouble), np.zeros(2, "f8,f8"), np.array(["2020-01-01"], "M8[D]"),
      np.ma.masked_array([1.0, 2.0], [True, False]), np.ones(2, ">f4")],
     ids=lambda value: f"{type(value).__name__}-{getattr(value, 'dtype', '')}",
 )  # fmt: skip

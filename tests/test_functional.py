@@ -65,8 +65,19 @@ def test_arrays_give_arrays_and_tensors_tensors_of_the_same_dtype(name, rng):
         np.testing.assert_array_equal(x, before)
 
 
-@pytest.mark.parametrize("value", [None, [1.0, 2.0], "ab", np.array([1j, 2j]), np.array([1, 2]), np.array([1.0, 2.0], np.float16),
-                                   np.ma.masked_array([1.0, 2.0], [True, False])], ids=lambda v: type(v).__name__ + str(getattr(v, "dtype", "")))  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [1.0, 2.0],
+        "ab",
+        np.array([1j, 2j]),
+        np.array([1, 2]),
+        np.array([1.0, 2.0], np.float16),
+        np.ma.masked_array([1.0], [True]),
+    ],
+    ids=lambda v: type(v).__name__ + str(getattr(v, "dtype", "")),
+)
 @pytest.mark.parametrize("name", UNARY)
 def test_what_is_no_float_array_is_refused_by_name(name, value):
     with pytest.raises(TypeError, match="input"):

@@ -99,9 +99,9 @@ def test_generators_and_dtypes(name, dtype):
 
 
 def test_numpys_generator_is_left_alone():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     init.he_normal((3, 4))
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
 @pytest.mark.parametrize("name", [name for name in DRAWING if name not in ("uniform", "normal", "orthogonal")])

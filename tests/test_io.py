@@ -1,8 +1,12 @@
 """Weights in files."""
 
+import contextlib
 import json
 import os
+import stat
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -38,14 +42,14 @@ def test_a_model_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
-def test_a_crash_leaves_the_old_file_whole(tmp_path, monkeypatch, moment):
+def test_a_failure_leaves_the_old_file_whole(tmp_path, monkeypatch, moment):
     path = tmp_path / "w.safetensors"
     fastnn.save({"w": np.ones(2)}, path)
 
-    def crash(*args):
+    def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(os, moment, crash)
+    monkeypatch.setattr(os, moment, fail)
     with pytest.raises(OSError, match="disk full"):
         fastnn.save({"w": np.zeros(2)}, path)
     monkeypatch.undo()
@@ -53,16 +57,78 @@ def test_a_crash_leaves_the_old_file_whole(tmp_path, monkeypatch, moment):
     assert os.listdir(tmp_path) == ["w.safetensors"]
 
 
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_process_that_dies_leaves_the_old_file_whole(tmp_path, moment):
+    path = tmp_path / "w.safetensors"
+    fastnn.save({"w": np.ones(2)}, path)
+    code = f"""
+import os, numpy as np, fastnn
+os.{moment} = lambda *args: os._exit(9)
+fastnn.save({{"w": np.zeros(100_000)}}, {os.fspath(path)!r})
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=120).returncode == 9
+    np.testing.assert_array_equal(fastnn.load(path)["w"], [1, 1])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions and links are POSIX's")
+def test_permissions_and_links_stay(tmp_path):
+    path, link = tmp_path / "w", tmp_path / "link"
+    mask = os.umask(0o027)
+    try:
+        fastnn.save({"w": np.ones(1)}, path)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o604)
+    link.symlink_to(path)
+    fastnn.save({"w": np.zeros(1)}, link)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+    assert link.is_symlink()
+    assert fastnn.load(path)["w"] == 0
+
+
+def test_without_a_folder_or_the_package(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError):
+        fastnn.save({"w": np.ones(1)}, tmp_path / "none" / "w")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    for function in (
+        lambda: fastnn.save({}, tmp_path / "w"),
+        lambda: fastnn.load(tmp_path / "w"),
+        lambda: io.load_metadata(tmp_path / "w"),
+    ):
+        with pytest.raises(ImportError, match=r"pip install 'fastnn\[io\]'"):
+            function()
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("tensors", "words"),
-    [([1], "mapping"), ({1: np.ones(1)}, "names"), ({"w": None}, "w"), ({"w": [1.0]}, "w"), ({"w": np.array(["a"])}, "w"), ({"w": np.array([1j])}, "w")],
+    [
+        ([1], "mapping"),
+        ({1: np.ones(1)}, "names"),
+        ({"w": None}, "w"),
+        ({"w": [1.0]}, "w"),
+        ({"w": np.array(["a"])}, "w"),
+        ({"w": np.array([1j])}, "w"),
+    ],
 )
 def test_what_cannot_be_saved(tmp_path, tensors, words):
     with pytest.raises(TypeError, match=words):
         fastnn.save(tensors, tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("metadata", [{"a": 1}, {1: "a"}, "ab", 3, [("a", "b")]])
+def test_metadata_is_text(tmp_path, metadata):
     with pytest.raises(TypeError, match="metadata"):
-        fastnn.save({}, tmp_path / "x", metadata={"a": 1})
+        fastnn.save({}, tmp_path / "x", metadata=metadata)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reserved_name(tmp_path):
+    with pytest.raises(ValueError, match="__metadata__"):
+        fastnn.save({"__metadata__": np.ones(1)}, tmp_path / "x")
 
 
 def header(entry, data=b"\0" * 8):
@@ -91,6 +157,57 @@ def test_malformed_files_are_refused(tmp_path, name):
         fastnn.load(path)
     with pytest.raises(ValueError, match="safetensors"):
         io.load_metadata(path)
+
+
+def test_every_truncation_is_refused(tmp_path):
+    path = tmp_path / "w"
+    fastnn.save({"w": np.arange(6.0), "b": np.array(True)}, path, metadata={"a": "b"})
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="path"):
+            fastnn.load(path)
+    path.write_bytes(content + b"x")
+    with pytest.raises(ValueError, match="path"):
+        fastnn.load(path)
+
+
+def test_damage_gives_values_or_a_value_error(tmp_path, rng):
+    path = tmp_path / "w"
+    fastnn.save({"w": np.arange(6.0).reshape(2, 3), "empty": np.zeros((0, 2), np.int8)}, path, metadata={"a": "b"})
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    letters = np.frombuffer(b'0123456789-[]{}",:F\0\xff', np.uint8)
+    for _ in range(2000):
+        damaged = content.copy()
+        damaged[rng.integers(content.size, size=2)] = rng.choice(letters, 2)
+        path.write_bytes(damaged.tobytes())
+        for function in (fastnn.load, io.load_metadata):
+            with contextlib.suppress(ValueError):
+                function(path)
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
+def test_types_that_numpy_lacks_are_named(tmp_path, kind):
+    size = 2 if kind == "BF16" else 1
+    (tmp_path / "w").write_bytes(header({"w": {"dtype": kind, "shape": [4], "data_offsets": [0, 4 * size]}}, b"\0" * 4 * size))
+    with pytest.raises(ValueError, match=kind):
+        fastnn.load(tmp_path / "w")
+
+
+def test_files_of_safetensors_and_torch(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+
+    theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    ours = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    save_file(theirs.state_dict(), tmp_path / "theirs")
+    ours.load_state_dict(fastnn.load(tmp_path / "theirs"))
+    np.testing.assert_array_equal(ours[0].weight.numpy(), theirs[0].weight.detach().numpy())
+    ours[0].weight.numpy()[:] = 7
+    fastnn.save(ours.state_dict(), tmp_path / "ours")
+    theirs.load_state_dict(load_file(tmp_path / "ours"))
+    assert (theirs[0].weight == 7).all()
+    assert theirs[1].num_batches_tracked.dtype == torch.int64
 
 
 def test_missing_file(tmp_path):

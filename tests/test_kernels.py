@@ -86,7 +86,11 @@ def test_reference_keeps_dtype_and_follows_shape_rule(case, dtype):
         if result is None:
             continue
         assert result.shape == tuple(shape)
-        integral = not case.operator.variadic and index < len(case.operator.outputs) and case.operator.outputs[index] in case.operator.integers
+        integral = (
+            not case.operator.variadic
+            and index < len(case.operator.outputs)
+            and case.operator.outputs[index] in case.operator.integers
+        )
         assert result.dtype == (np.int64 if integral else np.dtype(dtype))
 
 
@@ -126,9 +130,7 @@ def test_gradient_along_random_directions(case):
             continue
         direction = rng.standard_normal(args[index].shape)
         eps = 1e-6
-        ahead, behind = (
-            value((*args[:index], args[index] + sign * eps * direction, *args[index + 1 :])) for sign in (1, -1)
-        )
+        ahead, behind = (value((*args[:index], args[index] + sign * eps * direction, *args[index + 1 :])) for sign in (1, -1))
         numeric = (ahead - behind) / (2 * eps)
         gradient = sum_to_shape(np.asarray(gradient), args[index].shape)
         np.testing.assert_allclose(np.vdot(gradient, direction), numeric, rtol=2e-5, atol=2e-7 * max(1, args[index].size))
@@ -143,7 +145,9 @@ def test_declaration(operator):
     if operator.backward is not None:
         assert operator.examples, f"{operator.name} has no examples"
         backward = operator.backward
-        assert backward.params[: len(operator.differentiable)] == tuple("d" + n for n in operator.outputs if "d" + n in backward.params)
+        assert backward.params[: len(operator.differentiable)] == tuple(
+            "d" + n for n in operator.outputs if "d" + n in backward.params
+        )
         assert set(operator.saves) <= set(operator.params) | set(operator.outputs)
         assert all(name in operator.attributes or name.removesuffix("_shape") in operator.params for name in backward.attributes)
         assert all(name.removeprefix("d") in operator.params for name in backward.outputs)
@@ -193,7 +197,11 @@ def test_out_is_written(backend, case):
         np.testing.assert_array_equal(given, wanted)
 
 
-@pytest.mark.parametrize("backend, case", [p for p in FAST_CASES if len(p[1].operator.outputs) > 1 and not p[1].operator.inplace], ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    "backend, case",
+    [p for p in FAST_CASES if len(p[1].operator.outputs) > 1 and not p[1].operator.inplace],
+    ids=lambda value: str(value),
+)
 def test_outputs_that_nobody_wants(backend, case):
     needs(backend)
     args = draw(case, "float32")

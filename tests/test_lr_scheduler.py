@@ -1,6 +1,7 @@
 """Learning-rate schedules: trajectories, chains, groups, state and errors."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,41 @@ from fastnn.optim import lr_scheduler
 
 torch_warns = pytest.mark.filterwarnings("ignore::UserWarning")  # that step() came before the optimiser's
 NAMES = ["LambdaLR", "StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "OneCycleLR", "ReduceLROnPlateau"]
-METRICS = [5.0, 4.0, 4.0, 3.9999, 4.5, 3.0, 3.1, 3.2, np.nan, 3.3, 2.9, 2.9, 2.9, 2.9, 2.8, 9.0, 9.0, 9.0, np.inf, 1.0, 1.0, 1.0, 1.0]
+METRICS = [
+    5.0,
+    4.0,
+    4.0,
+    3.9999,
+    4.5,
+    3.0,
+    3.1,
+    3.2,
+    np.nan,
+    3.3,
+    2.9,
+    2.9,
+    2.9,
+    2.9,
+    2.8,
+    9.0,
+    9.0,
+    9.0,
+    np.inf,
+    1.0,
+    1.0,
+    1.0,
+    1.0,
+]
+
+
+GOLDEN = Path(__file__).parent / "golden" / "lr_scheduler.npz"
 
 
 class Halving:
     """A function of the epoch with a state."""
+
+    def __repr__(self):
+        return f"Halving({self.rate})"
 
     def __init__(self, rate=0.5):
         self.rate = rate
@@ -59,8 +90,7 @@ def ours(kind="SGD"):
     return getattr(optim, kind)(groups, lr=0.1)
 
 
-def torchs(kind="SGD"):
-    torch = pytest.importorskip("torch")
+def torchs(torch, kind="SGD"):
     groups = [{"params": [torch.ones(1)]}, {"params": [torch.ones(1)], "lr": 0.3}]
     return getattr(torch.optim, kind)(groups, lr=0.1)
 
@@ -89,9 +119,35 @@ def make(module, name, optimizer, options):
 @pytest.mark.parametrize("name, options", SETTINGS, ids=str)
 def test_trajectory_is_torchs(name, options, kind):
     torch = pytest.importorskip("torch")
-    mine, other = ours(kind), torchs(kind)
+    mine, other = ours(kind), torchs(torch, kind)
     expected = walk(other, make(torch.optim.lr_scheduler, name, other, options))
     np.testing.assert_allclose(walk(mine, make(lr_scheduler, name, mine, options)), expected, rtol=1e-14)
+
+
+def golden_walks(torch):
+    """What the golden file holds: rates and momentum of every setting in torch."""
+    walks = []
+    for name, options in SETTINGS:
+        optimizer = torchs(torch)
+        walks.append(walk(optimizer, make(torch.optim.lr_scheduler, name, optimizer, options)))
+    return {"walks": np.stack(walks)}
+
+
+def test_trajectories_are_the_golden_ones():
+    with np.load(GOLDEN) as golden:
+        for (name, options), expected in zip(SETTINGS, golden["walks"], strict=True):
+            optimizer = ours()
+            np.testing.assert_allclose(walk(optimizer, make(lr_scheduler, name, optimizer, options)), expected, rtol=1e-14)
+
+
+def test_known_values():
+    optimizer = optim.SGD([fastnn.tensor([1.0])], lr=1.0)
+    schedule = lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step()
+    assert rates == [1, 1, 0.5, 0.5, 0.25]
 
 
 @torch_warns
@@ -99,7 +155,7 @@ def test_trajectory_is_torchs(name, options, kind):
 @pytest.mark.parametrize("second", [1, 2, 5, 7, 16])
 def test_chain_is_torchs(first, second):
     torch = pytest.importorskip("torch")
-    mine, other = ours(), torchs()
+    mine, other = ours(), torchs(torch)
     theirs = [make(torch.optim.lr_scheduler, *SETTINGS[i][:1], other, SETTINGS[i][1]) for i in (first, second)]
     own = [make(lr_scheduler, *SETTINGS[i][:1], mine, SETTINGS[i][1]) for i in (first, second)]
     np.testing.assert_allclose(walk(mine, *own), walk(other, *theirs), rtol=1e-13)
@@ -110,7 +166,7 @@ def test_chain_is_torchs(first, second):
 def test_going_on_at_an_epoch_is_torchs(name, options):
     torch = pytest.importorskip("torch")
     walks = []
-    for module, optimizer in ((lr_scheduler, ours()), (torch.optim.lr_scheduler, torchs())):
+    for module, optimizer in ((lr_scheduler, ours()), (torch.optim.lr_scheduler, torchs(torch))):
         make(module, name, optimizer, options)
         scheduler = getattr(module, name)(optimizer, **options, last_epoch=3)
         rows = [row(optimizer)]
@@ -153,7 +209,7 @@ def test_state_dict_goes_on_where_it_stopped(name, options):
 @pytest.mark.parametrize("name, options", SETTINGS, ids=str)
 def test_state_dict_comes_from_torch_and_goes_there(name, options):
     torch = pytest.importorskip("torch")
-    mine, other = ours(), torchs()
+    mine, other = ours(), torchs(torch)
     own, theirs = make(lr_scheduler, name, mine, options), make(torch.optim.lr_scheduler, name, other, options)
     argument = [1.0] if name == "ReduceLROnPlateau" else []
     for _ in range(4):

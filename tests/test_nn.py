@@ -29,7 +29,15 @@ def test_registration_by_attribute_and_names():
     assert [name for name, _ in net.named_parameters()] == names
     assert [name for name, _ in net.named_buffers()] == ["calls", "scratch"]
     assert list(net.state_dict()) == ["scale", "calls", *names[1:]]
-    assert [name for name, _ in net.named_modules()] == ["", "first", "blocks", "blocks.0", "blocks.1", "blocks.1.0", "blocks.1.1"]
+    assert [name for name, _ in net.named_modules()] == [
+        "",
+        "first",
+        "blocks",
+        "blocks.0",
+        "blocks.1",
+        "blocks.1.0",
+        "blocks.1.1",
+    ]
     assert all(p.requires_grad and p.dtype == np.float32 for p in net.parameters())
     del net.first
     assert "first.weight" not in net.state_dict()

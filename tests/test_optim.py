@@ -3,6 +3,7 @@
 import copy
 import inspect
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fastnn import dispatch, nn, optim
 NAMES = ["SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "NAdam"]
 BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_available(name)]
 SHAPES = [(3, 4), (5,), ()]
+GOLDEN = Path(__file__).parent / "golden" / "optim.npz"
 
 
 def grid(name, **options):
@@ -30,15 +32,20 @@ SETTINGS = [
     *grid("Adam", amsgrad=[False, True], weight_decay=[0, 0.1], maximize=[False, True], decoupled_weight_decay=[False, True]),
     *grid("Adam", lr=[0.1], betas=[(0.5, 0.7), (0.0, 0.9)], eps=[1e-2]),
     *grid("AdamW", amsgrad=[False, True], weight_decay=[0, 1e-2, 0.3], maximize=[False, True]),
-    *grid("NAdam", weight_decay=[0, 0.1], decoupled_weight_decay=[False, True], momentum_decay=[4e-3, 0.1], maximize=[False, True]),
+    *grid(
+        "NAdam", weight_decay=[0, 0.1], decoupled_weight_decay=[False, True], momentum_decay=[4e-3, 0.1], maximize=[False, True]
+    ),
 ]
 
 
 def problem(dtype=np.float64, steps=50):
-    """Starting points, and a gradient for each parameter and step."""
+    """Starting points, and a gradient for each parameter and step; some elements have none, as behind a dead unit."""
     rng = np.random.default_rng(0)
     starts = [np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES]
-    return starts, [[np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES] for _ in range(steps)]
+    gradients = [[np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES] for _ in range(steps)]
+    for gradient, *_ in gradients:
+        gradient[0] = 0
+    return starts, gradients
 
 
 def run(name, options, dtype=np.float64, steps=50):
@@ -55,8 +62,7 @@ def run(name, options, dtype=np.float64, steps=50):
     return trajectory
 
 
-def run_torch(name, options, dtype=np.float64, steps=50):
-    torch = pytest.importorskip("torch")
+def run_torch(torch, name, options, dtype=np.float64, steps=50):
     starts, gradients = problem(dtype, steps)
     parameters = [torch.nn.Parameter(torch.tensor(start)) for start in starts]
     optimizer = getattr(torch.optim, name)(parameters, **options)
@@ -78,16 +84,48 @@ def assert_same(ours, theirs, tolerance):
 
 @pytest.mark.parametrize("name, options", SETTINGS, ids=str)
 def test_trajectory_is_torchs(name, options):
-    expected = run_torch(name, options)
+    expected = run_torch(pytest.importorskip("torch"), name, options)
     for backend in BACKENDS:
         with fastnn.use_backend(backend):
             assert_same(run(name, options), expected, 1e-12)
 
 
+def ends(trajectory):
+    """The last point of a trajectory, all parameters in a row."""
+    return np.concatenate([value.ravel() for value in trajectory[-1]])
+
+
+def golden_ends(torch):
+    """What the golden file holds: each setting, and where it leads in torch."""
+    return {
+        "settings": np.array([f"{name} {options}" for name, options in SETTINGS]),
+        "ends": np.stack([ends(run_torch(torch, name, options)) for name, options in SETTINGS]),
+    }
+
+
+def test_trajectories_end_where_the_golden_ones_do():
+    with np.load(GOLDEN) as golden:
+        assert list(golden["settings"]) == [f"{name} {options}" for name, options in SETTINGS]
+        expected = golden["ends"]
+    actual = np.stack([ends(run(name, options)) for name, options in SETTINGS])
+    np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learns_a_minimum(name):
+    w = fastnn.tensor([0.3, -0.2], requires_grad=True)
+    optimizer = getattr(optim, name)([w], lr=5.0 if name == "Adadelta" else 0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        optimizer.step()
+    assert np.abs(w.numpy()).max() < 0.06
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_stays_close_to_torch(name, backend):
-    expected = run_torch(name, {}, np.float32)
+    expected = run_torch(pytest.importorskip("torch"), name, {}, np.float32)
     with fastnn.use_backend(backend):
         assert_same(run(name, {}, np.float32), expected, 3e-6)
 
@@ -274,7 +312,10 @@ def test_state_dict_comes_from_torch_and_goes_there(name, dtype):
     torch = pytest.importorskip("torch")
     options = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
     starts, gradients = problem(dtype, 6)
-    ours, theirs = ([kind(value) for value in starts] for kind in (lambda a: nn.Parameter(a.copy()), lambda a: torch.nn.Parameter(torch.tensor(a))))
+    ours, theirs = (
+        [kind(value) for value in starts]
+        for kind in (lambda a: nn.Parameter(a.copy()), lambda a: torch.nn.Parameter(torch.tensor(a)))
+    )
     mine, other = getattr(optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
 
     def step(parameters, optimizer, convert, gradients):
@@ -395,9 +436,18 @@ NEGATIVE = {
     "NAdam": ["lr", "eps", "weight_decay", "momentum_decay"],
 }
 BAD_OPTIONS = [
-    *[(name, {option: value}, ValueError) for name, options in NEGATIVE.items() for option in options for value in (-0.1, np.nan)],
+    *[
+        (name, {option: value}, ValueError)
+        for name, options in NEGATIVE.items()
+        for option in options
+        for value in (-0.1, np.nan)
+    ],
     *[(name, {option: "0.1"}, TypeError) for name, options in NEGATIVE.items() for option in options],
-    *[(name, {"betas": value}, ValueError) for name in ("Adam", "AdamW", "NAdam") for value in ((1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), 0.9, (0.9,))],
+    *[
+        (name, {"betas": value}, ValueError)
+        for name in ("Adam", "AdamW", "NAdam")
+        for value in ((1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), 0.9, (0.9,))
+    ],
     ("Adadelta", {"rho": 1.1}, ValueError),
     ("SGD", {"nesterov": True}, ValueError),
     ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, ValueError),

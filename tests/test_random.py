@@ -1,10 +1,14 @@
-"""Randomness and start values."""
+"""The library's own random generator."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import init
 from fastnn.random import generator
 
 
@@ -34,56 +38,38 @@ def test_generator_errors(rng, error):
         fastnn.manual_seed(rng)
 
 
-SHAPE = (300, 40, 3, 3)
-FAN_IN, FAN_OUT = 360, 2700
+def test_many_threads_draw_from_different_streams():
+    with ThreadPoolExecutor(8) as pool:
+        draws = list(pool.map(lambda _: generator().integers(2**62), range(200)))
+    assert len(set(draws)) == 200
 
 
-@pytest.mark.parametrize(
-    ("make", "variance"),
-    [
-        (init.lecun_normal, 1 / FAN_IN), (init.lecun_uniform, 1 / FAN_IN),
-        (init.glorot_normal, 2 / (FAN_IN + FAN_OUT)), (init.glorot_uniform, 2 / (FAN_IN + FAN_OUT)),
-        (init.xavier_normal, 2 / (FAN_IN + FAN_OUT)), (init.xavier_uniform, 2 / (FAN_IN + FAN_OUT)),
-        (init.he_normal, 2 / FAN_IN), (init.he_uniform, 2 / FAN_IN),
-        (lambda s, **k: init.he_normal(s, mode="fan_out", **k), 2 / FAN_OUT),
-        (lambda s, **k: init.he_uniform(s, mode="fan_avg", **k), 4 / (FAN_IN + FAN_OUT)),
-        (lambda s, **k: init.glorot_normal(s, gain=3.0, **k), 18 / (FAN_IN + FAN_OUT)),
-        (lambda s, **k: init.uniform(s, -1.0, 2.0, **k) - 0.5, 9 / 12), (lambda s, **k: init.normal(s, 0.0, 0.3, **k), 0.09),
-    ],
-)  # fmt: skip
-def test_variances(make, variance):
-    values = make(SHAPE, rng=0, dtype=np.float64)
-    assert values.shape == SHAPE and values.dtype == np.float64
-    np.testing.assert_allclose(values.var(), variance, rtol=0.02)
-    np.testing.assert_allclose(values.mean(), 0, atol=5 * np.sqrt(variance / values.size))
-    np.testing.assert_array_equal(make(SHAPE, rng=0, dtype=np.float64), values)
-    assert make((2, 3), rng=0).dtype == np.float32
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_while_others_draw_can_draw():
+    code = """
+import os, threading, warnings
+import fastnn
+from fastnn.random import generator
+done = threading.Event()
+def draw():
+    while not done.is_set():
+        generator()
+for _ in range(3):
+    threading.Thread(target=draw).start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        generator().random()
+        os._exit(0)
+    os.waitpid(child, 0)
+done.set()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=True)
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (6, 2, 2)])
-def test_orthogonal(shape):
-    q = init.orthogonal(shape, gain=2.0, rng=0, dtype=np.float64).reshape(shape[0], -1)
-    product = q @ q.T if q.shape[0] <= q.shape[1] else q.T @ q
-    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-12)
-
-
-def test_constant():
-    np.testing.assert_array_equal(init.constant((2, 2), 3.0), np.full((2, 2), 3, np.float32))
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "words"),
-    [
-        (lambda: init.he_normal((3,)), ValueError, "shape"),
-        (lambda: init.he_normal((3, -1)), ValueError, "shape"),
-        (lambda: init.he_normal((3, 3), mode="fan"), ValueError, "mode"),
-        (lambda: init.uniform((3,), 2.0, 1.0), ValueError, "low"),
-        (lambda: init.normal((3,), std=-1), ValueError, "std"),
-        (lambda: init.normal((3,), dtype=np.int64), TypeError, "dtype"),
-        (lambda: init.normal((3,), rng="a"), TypeError, "rng"),
-        (lambda: init.orthogonal((3,)), ValueError, "shape"),
-    ],
-)
-def test_errors(make, error, words):
-    with pytest.raises(error, match=words):
-        make()
+def test_a_fresh_process_is_not_seeded():
+    code = "import fastnn; print(fastnn.random.generator().integers(2**62))"
+    draws = {
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, check=True).stdout for _ in range(2)
+    }
+    assert len(draws) == 2

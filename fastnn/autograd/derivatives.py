@@ -85,7 +85,9 @@ def _targets(inputs: Sequence[Any], out: Any, gradient: np.ndarray) -> dict[int,
     if out is None:
         return {}
     if not isinstance(out, Sequence) or len(out) != len(inputs):
-        raise ValueError(f"out: expected a tuple of {len(inputs)} arrays, got {type(out).__name__} of {len(out) if hasattr(out, '__len__') else 1}")
+        raise ValueError(
+            f"out: expected a tuple of {len(inputs)} arrays, got {type(out).__name__} of {len(out) if hasattr(out, '__len__') else 1}"
+        )
     targets: dict[int, np.ndarray] = {}
     for index, (value, array) in enumerate(zip(inputs, out, strict=True)):
         if array is None:
@@ -181,5 +183,7 @@ def gradcheck(
             ahead, behind = ([*arrays[:index], array + sign * eps * v, *arrays[index + 1 :]] for sign in (1, -1))
             numeric = np.vdot(u, vjp(f, *ahead)[0] - vjp(f, *behind)[0]) / (2 * eps)
             if not abs(analytic - numeric) <= atol * max(y.size, 1) + rtol * abs(numeric):
-                raise ValueError(f"gradcheck: along a random direction of input {index} the gradient gives {analytic}, differences {numeric}")
+                raise ValueError(
+                    f"gradcheck: along a random direction of input {index} the gradient gives {analytic}, differences {numeric}"
+                )
     return True

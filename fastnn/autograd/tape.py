@@ -109,16 +109,19 @@ class OperatorNode(Node):
         named.update(zip(operator.outputs, results, strict=True))
         self.saved: tuple[Any, ...] | None = tuple([named[name] for name in operator.saves])
         self.versions = [
-            (arg, arg._version) for name, arg in zip(operator.params, args, strict=False) if name in operator.saves and hasattr(arg, "_version")
+            (arg, arg._version)
+            for name, arg in zip(operator.params, args, strict=False)
+            if name in operator.saves and hasattr(arg, "_version")
         ]
         known = dict(zip(operator.attributes, attributes, strict=True))
         backward = operator.backward
         assert backward is not None
-        self.attributes = tuple([
-            known[name] if name in known else named[name.removesuffix("_shape")].shape for name in backward.attributes
-        ])
+        self.attributes = tuple(
+            [known[name] if name in known else named[name.removesuffix("_shape")].shape for name in backward.attributes]
+        )
 
     def gradients(self, dys: list[np.ndarray], out: Sequence[np.ndarray | None] | None) -> Sequence[np.ndarray | None]:
+        """What the backward operator gives for each parent."""
         if self.saved is None:
             raise ValueError(
                 f"backward: the values saved for {self.operator.name} are gone after the first backward pass; "
@@ -126,7 +129,9 @@ class OperatorNode(Node):
             )
         for tensor, version in self.versions:
             if tensor._version != version:
-                raise ValueError(f"backward: a Tensor of shape {tensor.shape} saved for {self.operator.name} was changed in place since")
+                raise ValueError(
+                    f"backward: a Tensor of shape {tensor.shape} saved for {self.operator.name} was changed in place since"
+                )
         backward = self.operator.backward
         assert backward is not None
         args = (*dys, *self.saved, *self.attributes)
@@ -146,6 +151,7 @@ class OperatorNode(Node):
         return [None if slot is None else results[slot] for slot in slots]
 
     def release(self) -> None:
+        """Drop the saved arrays."""
         self.saved = None
         self.versions = []
 

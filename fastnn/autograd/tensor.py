@@ -314,7 +314,9 @@ class Tensor:
         if self.dtype == dtype:
             return self
         if self._requires_grad and tape.is_recording():
-            raise TypeError(f"cannot convert a Tensor that requires a gradient from {self.dtype} to {np.dtype(dtype)}; detach() it first")
+            raise TypeError(
+                f"cannot convert a Tensor that requires a gradient from {self.dtype} to {np.dtype(dtype)}; detach() it first"
+            )
         return Tensor(self._data.astype(dtype))
 
     def float(self) -> Tensor:

@@ -105,7 +105,9 @@ def conv1d(
     input: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: str | Size = 0, dilation: Size = 1, groups: int = 1,
     *, out: Any = None,
 ) -> Any:  # fmt: skip
-    """Cross-correlation along the last dimension: ``y[n, o, i] = b[o] + sum over c, u of w[o, c, u] x[n, c, i stride + u dilation - padding]``.
+    """Cross-correlation along the last dimension.
+
+    ``y[n, o, i] = b[o] + sum over c, u of w[o, c, u] x[n, c, i stride + u dilation - padding]``
 
     Parameters
     ----------

@@ -79,8 +79,15 @@ def _deliver_max(results: Any, shape: tuple[int, ...], dtype: Any, return_indice
 
 
 def _max_pool(
-    dims: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
-    return_indices: bool, out: Any,
+    dims: int,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    return_indices: bool,
+    out: Any,
 ) -> Any:
     x, batch = _planes(input, dims)
     kernel, step, pad, spread, size = _windows(dims, x, kernel_size, stride, padding, dilation, ceil_mode)
@@ -174,8 +181,15 @@ def max_pool2d(
 
 
 def _avg_pool(
-    dims: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
-    count_include_pad: bool, divisor: int | None, out: Any,
+    dims: int,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: int | None,
+    out: Any,
 ) -> Any:
     x, batch = _planes(input, dims)
     kernel, step, pad, _, size = _windows(dims, x, kernel_size, stride, padding, 1, ceil_mode)

@@ -14,7 +14,12 @@ from fastnn.random import generator
 from .linear import refuse_device, uniform_parameter
 from .module import Module
 
-PADDING_MODES: dict[str, Any] = {"zeros": None, "reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # ours -> numpy.pad's
+PADDING_MODES: dict[str, Any] = {
+    "zeros": None,
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}  # ours -> numpy.pad's
 
 
 class _Convolution(Module):
@@ -70,7 +75,9 @@ class _Convolution(Module):
             size = x.shape[dim]
             limit = {"reflect": size - 1, "circular": size}.get(self.padding_mode, math.inf)
             if max(before, after) > limit or size == 0:
-                raise ValueError(f"padding: {self.padding_mode!r} padding of {(before, after)} is too large for input {tuple(x.shape)}")
+                raise ValueError(
+                    f"padding: {self.padding_mode!r} padding of {(before, after)} is too large for input {tuple(x.shape)}"
+                )
             if before or after:
                 places = np.pad(np.arange(size), (before, after), mode=mode)
                 x = F.index(x, (*(slice(None),) * dim, places))
@@ -85,7 +92,12 @@ class _Convolution(Module):
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        for name, usual in (("padding", (0,) * self.dims), ("dilation", (1,) * self.dims), ("groups", 1), ("padding_mode", "zeros")):
+        for name, usual in (
+            ("padding", (0,) * self.dims),
+            ("dilation", (1,) * self.dims),
+            ("groups", 1),
+            ("padding_mode", "zeros"),
+        ):
             value = getattr(self, name)
             text += f", {name}={value!r}" if value != usual else ""
         return text + (", bias=False" if self.bias is None else "")

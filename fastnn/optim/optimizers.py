@@ -95,9 +95,7 @@ class Adagrad(Optimizer):
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
         (total,) = self.memory(parameter, "sum", fill=group["initial_accumulator_value"])
         lr = group["lr"] / (1 + (self.count(parameter) - 1) * group["lr_decay"])
-        run_update(
-            operators.adagrad, parameter, gradient, [total], lr, group["weight_decay"], group["eps"], group["maximize"]
-        )
+        run_update(operators.adagrad, parameter, gradient, [total], lr, group["weight_decay"], group["eps"], group["maximize"])
 
 
 class Adadelta(Optimizer):

@@ -1,6 +1,5 @@
 """Activation functions, compiled just in time: flat loops over point functions. Rates arrive in the dtype of the arrays."""
 
-
 from ..elementary_numba import erf, exp, expm1, log1p
 from ..elementary_numba import sigmoid as logistic
 from ..elementary_numba import tanh as hyperbolic_tangent

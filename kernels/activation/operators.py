@@ -51,11 +51,17 @@ step_backward, step = _activation("step", (), kinks=True)
 sigmoid_backward, sigmoid = _activation("sigmoid", ("y",), 2, 1)
 tanh_backward, tanh = _activation("tanh", ("y",), 2, 1)
 hardtanh_backward, hardtanh = _activation(
-    "hardtanh", ("x",), 2, attributes=("low", "high"), settings=({"low": -1.0, "high": 1.0}, {"low": -0.25, "high": 0.5}),
+    "hardtanh",
+    ("x",),
+    2,
+    attributes=("low", "high"),
+    settings=({"low": -1.0, "high": 1.0}, {"low": -0.25, "high": 0.5}),
     kinks=True,
 )
 relu_backward, relu = _activation("relu", ("y",))
-leaky_relu_backward, leaky_relu = _activation("leaky_relu", ("x",), attributes=("slope",), settings=({"slope": 0.01}, {"slope": 0.3}))
+leaky_relu_backward, leaky_relu = _activation(
+    "leaky_relu", ("x",), attributes=("slope",), settings=({"slope": 0.01}, {"slope": 0.3})
+)
 elu_backward, elu = _activation("elu", ("x",), 2, 1, attributes=("alpha",), settings=({"alpha": 1.0}, {"alpha": 0.5}))
 selu_backward, selu = _activation("selu", ("x",), 3, 1)
 gelu_backward, gelu = _activation("gelu", ("x",), 4, 1)

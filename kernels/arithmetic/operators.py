@@ -59,7 +59,14 @@ def _binary(name, saves=(), flops=1, special=0, examples=_BINARY):
 
 def _unary(name, saves=(), flops=1, special=0, examples=_ANY, attributes=()):
     backward = Operator(
-        f"{name}_backward", __package__, ("dy", *saves), _same, _cost(flops, special), outputs=("dx",), needs=(), attributes=attributes
+        f"{name}_backward",
+        __package__,
+        ("dy", *saves),
+        _same,
+        _cost(flops, special),
+        outputs=("dx",),
+        needs=(),
+        attributes=attributes,
     )
     forward = Operator(
         name, __package__, ("x",), lambda x, *rest: (x,), _cost(flops, special),
@@ -72,7 +79,9 @@ add_backward, add = _binary("add")
 subtract_backward, subtract = _binary("subtract")
 multiply_backward, multiply = _binary("multiply", ("a", "b"))
 divide_backward, divide = _binary(
-    "divide", ("a", "b"), examples=({"a": (3, 4), "b": Draw((4,), "uniform", 0.5, 2.0)}, {"a": (), "b": Draw((3,), "uniform", 0.5, 2.0)})
+    "divide",
+    ("a", "b"),
+    examples=({"a": (3, 4), "b": Draw((4,), "uniform", 0.5, 2.0)}, {"a": (), "b": Draw((3,), "uniform", 0.5, 2.0)}),
 )
 power_backward, power = _binary(
     "power", ("a", "b", "y"), flops=0, special=1,

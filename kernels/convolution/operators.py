@@ -44,7 +44,9 @@ def _backward_cost(itemsize, dy, x, w, *attributes):
 
 
 conv2d_backward = Operator(
-    "conv2d_backward", __package__, ("dy", "x", "w"),
+    "conv2d_backward",
+    __package__,
+    ("dy", "x", "w"),
     shape=lambda dy, x, w, *_: (x, w, w[:1]),
     cost=_backward_cost,
     attributes=("stride", "padding", "dilation", "groups"),

@@ -29,7 +29,9 @@ def _matmul_backward_cost(itemsize, dy, a, b):
 
 
 linear_backward = Operator(
-    "linear_backward", __package__, ("dy", "x", "w"),
+    "linear_backward",
+    __package__,
+    ("dy", "x", "w"),
     shape=lambda dy, x, w: (x, w, dy[1:]),
     cost=_linear_backward_cost,
     outputs=("dx", "dw", "db"),
@@ -51,7 +53,9 @@ linear = Operator(
 )  # fmt: skip
 
 matmul_backward = Operator(
-    "matmul_backward", __package__, ("dy", "a", "b"),
+    "matmul_backward",
+    __package__,
+    ("dy", "a", "b"),
     shape=lambda dy, a, b: (a, b),
     cost=_matmul_backward_cost,
     outputs=("da", "db"),

@@ -59,15 +59,17 @@ _PAIRS: tuple[dict[str, Any], ...] = (
 
 def _pairs(x="normal", target="normal", **attributes):
     """The common examples, drawn another way and with further arguments."""
-    return tuple(
-        {**case, "x": Draw(case["x"], x), "target": Draw(case["target"], target), **attributes} for case in _PAIRS
-    )
+    return tuple({**case, "x": Draw(case["x"], x), "target": Draw(case["target"], target), **attributes} for case in _PAIRS)
 
 
 mse_backward = Operator(
-    "mse_backward", __package__, ("dy", "x", "target"),
+    "mse_backward",
+    __package__,
+    ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x, x),
-    cost=_element_backward_cost(4), attributes=("reduction",), outputs=("dx", "dtarget"),
+    cost=_element_backward_cost(4),
+    attributes=("reduction",),
+    outputs=("dx", "dtarget"),
 )
 mse = Operator(
     "mse", __package__, ("x", "target"), _element_shape, _element_cost(3),
@@ -75,9 +77,13 @@ mse = Operator(
 )  # fmt: skip
 
 l1_backward = Operator(
-    "l1_backward", __package__, ("dy", "x", "target"),
+    "l1_backward",
+    __package__,
+    ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x, x),
-    cost=_element_backward_cost(4), attributes=("reduction",), outputs=("dx", "dtarget"),
+    cost=_element_backward_cost(4),
+    attributes=("reduction",),
+    outputs=("dx", "dtarget"),
 )
 l1 = Operator(
     "l1", __package__, ("x", "target"), _element_shape, _element_cost(3),
@@ -85,9 +91,13 @@ l1 = Operator(
 )  # fmt: skip
 
 smooth_l1_backward = Operator(
-    "smooth_l1_backward", __package__, ("dy", "x", "target"),
+    "smooth_l1_backward",
+    __package__,
+    ("dy", "x", "target"),
     shape=lambda dy, x, target, beta, reduction: (x, x),
-    cost=_element_backward_cost(5), attributes=("beta", "reduction"), outputs=("dx", "dtarget"),
+    cost=_element_backward_cost(5),
+    attributes=("beta", "reduction"),
+    outputs=("dx", "dtarget"),
 )
 smooth_l1 = Operator(
     "smooth_l1", __package__, ("x", "target"), _element_shape, _element_cost(5),
@@ -96,9 +106,14 @@ smooth_l1 = Operator(
 )  # fmt: skip
 
 binary_cross_entropy_backward = Operator(
-    "binary_cross_entropy_backward", __package__, ("dy", "x", "target", "weight"),
+    "binary_cross_entropy_backward",
+    __package__,
+    ("dy", "x", "target", "weight"),
     shape=lambda dy, x, target, weight, reduction: (x, x),
-    cost=_element_backward_cost(9, 2), attributes=("reduction",), outputs=("dx", "dtarget"), optional=("weight",),
+    cost=_element_backward_cost(9, 2),
+    attributes=("reduction",),
+    outputs=("dx", "dtarget"),
+    optional=("weight",),
 )
 binary_cross_entropy = Operator(
     "binary_cross_entropy", __package__, ("x", "target", "weight"), _element_shape, _element_cost(6, 2),
@@ -116,9 +131,14 @@ binary_cross_entropy = Operator(
 )  # fmt: skip
 
 binary_cross_entropy_with_logits_backward = Operator(
-    "binary_cross_entropy_with_logits_backward", __package__, ("dy", "x", "target", "weight", "pos_weight"),
+    "binary_cross_entropy_with_logits_backward",
+    __package__,
+    ("dy", "x", "target", "weight", "pos_weight"),
     shape=lambda dy, x, target, weight, pos_weight, reduction: (x, x),
-    cost=_element_backward_cost(12, 3), attributes=("reduction",), outputs=("dx", "dtarget"), optional=("weight", "pos_weight"),
+    cost=_element_backward_cost(12, 3),
+    attributes=("reduction",),
+    outputs=("dx", "dtarget"),
+    optional=("weight", "pos_weight"),
 )
 binary_cross_entropy_with_logits = Operator(
     "binary_cross_entropy_with_logits", __package__, ("x", "target", "weight", "pos_weight"), _element_shape, _element_cost(8, 2),
@@ -133,9 +153,13 @@ binary_cross_entropy_with_logits = Operator(
 )  # fmt: skip
 
 hinge_loss_backward = Operator(
-    "hinge_loss_backward", __package__, ("dy", "x", "target"),
+    "hinge_loss_backward",
+    __package__,
+    ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x,),
-    cost=_element_backward_cost(4), attributes=("reduction",), outputs=("dx",),
+    cost=_element_backward_cost(4),
+    attributes=("reduction",),
+    outputs=("dx",),
 )
 hinge_loss = Operator(
     "hinge_loss", __package__, ("x", "target"), _element_shape, _element_cost(3),
@@ -143,9 +167,13 @@ hinge_loss = Operator(
 )  # fmt: skip
 
 perceptron_loss_backward = Operator(
-    "perceptron_loss_backward", __package__, ("dy", "x", "target"),
+    "perceptron_loss_backward",
+    __package__,
+    ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x,),
-    cost=_element_backward_cost(3), attributes=("reduction",), outputs=("dx",),
+    cost=_element_backward_cost(3),
+    attributes=("reduction",),
+    outputs=("dx",),
 )
 perceptron_loss = Operator(
     "perceptron_loss", __package__, ("x", "target"), _element_shape, _element_cost(2),

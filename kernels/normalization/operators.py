@@ -27,9 +27,14 @@ def _cost(flops, passes):
 
 
 batch_norm_backward = Operator(
-    "batch_norm_backward", __package__, ("dy", "x", "weight", "mean", "var"),
+    "batch_norm_backward",
+    __package__,
+    ("dy", "x", "weight", "mean", "var"),
     shape=lambda dy, x, weight, mean, var, eps: (x, mean, mean),
-    cost=_cost(9, 3), attributes=("eps",), outputs=("dx", "dweight", "dbias"), optional=("weight",),
+    cost=_cost(9, 3),
+    attributes=("eps",),
+    outputs=("dx", "dweight", "dbias"),
+    optional=("weight",),
 )
 batch_norm = Operator(
     "batch_norm", __package__, ("x", "weight", "bias"),
@@ -46,9 +51,14 @@ batch_norm = Operator(
 )  # fmt: skip
 
 batch_norm_evaluation_backward = Operator(
-    "batch_norm_evaluation_backward", __package__, ("dy", "x", "weight", "running_mean", "running_var"),
+    "batch_norm_evaluation_backward",
+    __package__,
+    ("dy", "x", "weight", "running_mean", "running_var"),
     shape=lambda dy, x, weight, running_mean, running_var, eps: (x, running_mean, running_mean),
-    cost=_cost(6, 3), attributes=("eps",), outputs=("dx", "dweight", "dbias"), optional=("weight",),
+    cost=_cost(6, 3),
+    attributes=("eps",),
+    outputs=("dx", "dweight", "dbias"),
+    optional=("weight",),
 )
 batch_norm_evaluation = Operator(
     "batch_norm_evaluation", __package__, ("x", "weight", "bias", "running_mean", "running_var"),
@@ -77,9 +87,13 @@ running_statistics = Operator(
 )  # fmt: skip
 
 layer_norm_backward = Operator(
-    "layer_norm_backward", __package__, ("dy", "x", "weight", "mean", "rstd"),
+    "layer_norm_backward",
+    __package__,
+    ("dy", "x", "weight", "mean", "rstd"),
     shape=lambda dy, x, weight, mean, rstd: (x, x[1:], x[1:]),
-    cost=_cost(11, 3), outputs=("dx", "dweight", "dbias"), optional=("weight",),
+    cost=_cost(11, 3),
+    outputs=("dx", "dweight", "dbias"),
+    optional=("weight",),
 )
 layer_norm = Operator(
     "layer_norm", __package__, ("x", "weight", "bias"),
@@ -93,9 +107,14 @@ layer_norm = Operator(
 )  # fmt: skip
 
 group_norm_backward = Operator(
-    "group_norm_backward", __package__, ("dy", "x", "weight", "mean", "rstd"),
+    "group_norm_backward",
+    __package__,
+    ("dy", "x", "weight", "mean", "rstd"),
     shape=lambda dy, x, weight, mean, rstd, groups: (x, x[1:2], x[1:2]),
-    cost=_cost(11, 3), attributes=("groups",), outputs=("dx", "dweight", "dbias"), optional=("weight",),
+    cost=_cost(11, 3),
+    attributes=("groups",),
+    outputs=("dx", "dweight", "dbias"),
+    optional=("weight",),
 )
 group_norm = Operator(
     "group_norm", __package__, ("x", "weight", "bias"),

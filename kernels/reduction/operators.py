@@ -62,14 +62,10 @@ _EXAMPLES = (
     {"x": (32, 64, 100)},
 )
 
-sum_backward = Operator(
-    "sum_backward", __package__, ("dy",), _to_x, _spread_cost, attributes=("x_shape",), outputs=("dx",)
-)
+sum_backward = Operator("sum_backward", __package__, ("dy",), _to_x, _spread_cost, attributes=("x_shape",), outputs=("dx",))
 sum = Operator("sum", __package__, ("x",), _drop, _sum_cost, backward=sum_backward, examples=(*_EXAMPLES, {"x": (2, 0, 3)}))
 
-mean_backward = Operator(
-    "mean_backward", __package__, ("dy",), _to_x, _spread_cost, attributes=("x_shape",), outputs=("dx",)
-)
+mean_backward = Operator("mean_backward", __package__, ("dy",), _to_x, _spread_cost, attributes=("x_shape",), outputs=("dx",))
 mean = Operator("mean", __package__, ("x",), _drop, _sum_cost, backward=mean_backward, examples=_EXAMPLES)
 
 var_backward = Operator(

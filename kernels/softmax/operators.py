@@ -20,8 +20,12 @@ def _backward_cost(itemsize, dy, y):
 
 
 def _softmax(name):
-    backward = Operator(f"{name}_backward", __package__, ("dy", "y"), lambda dy, y: (y,), _backward_cost, outputs=("dx",), inplace=True)
-    return backward, Operator(name, __package__, ("x",), lambda x: (x,), _cost, backward=backward, inplace=True, examples=_EXAMPLES)
+    backward = Operator(
+        f"{name}_backward", __package__, ("dy", "y"), lambda dy, y: (y,), _backward_cost, outputs=("dx",), inplace=True
+    )
+    return backward, Operator(
+        name, __package__, ("x",), lambda x: (x,), _cost, backward=backward, inplace=True, examples=_EXAMPLES
+    )
 
 
 softmax_backward, softmax = _softmax("softmax")

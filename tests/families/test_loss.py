@@ -52,7 +52,9 @@ def test_nan_stays_in_its_place(backend, f):
     y = f(x, np.ones(3, np.float32), reduction="none")
     np.testing.assert_array_equal(np.isnan(y), [False, True, False])
     assert np.isnan(f(x, np.ones(3, np.float32)))
-    np.testing.assert_array_equal(np.isnan(gradient(lambda v: f(v, np.ones(3, np.float32), reduction="sum"), x)), [False, True, False])
+    np.testing.assert_array_equal(
+        np.isnan(gradient(lambda v: f(v, np.ones(3, np.float32), reduction="sum"), x)), [False, True, False]
+    )
 
 
 def test_hinge_of_nan_is_nan(backend):
@@ -155,7 +157,12 @@ def test_element_losses_are_torchs(reduction, rng):
     G = torch.nn.functional
     x, t = rng.standard_normal((7, 5)), rng.standard_normal((7, 5))
     p, q, w = rng.random((7, 5)), rng.random((7, 5)), rng.random(5)
-    for name, options in (("mse_loss", {}), ("l1_loss", {}), ("smooth_l1_loss", {"beta": 0.5}), ("smooth_l1_loss", {"beta": 0.0})):
+    for name, options in (
+        ("mse_loss", {}),
+        ("l1_loss", {}),
+        ("smooth_l1_loss", {"beta": 0.5}),
+        ("smooth_l1_loss", {"beta": 0.0}),
+    ):
         compare(
             lambda a, b, n=name, o=options: getattr(F, n)(a, b, reduction=reduction, **o),
             lambda a, b, n=name, o=options: getattr(G, n)(a, b, reduction=reduction, **o),
@@ -170,7 +177,11 @@ def test_element_losses_are_torchs(reduction, rng):
         compare(
             lambda a, b, u=weight, v=positive: F.binary_cross_entropy_with_logits(a, b, u, reduction=reduction, pos_weight=v),
             lambda a, b, u=weight, v=positive: G.binary_cross_entropy_with_logits(
-                a, b, None if u is None else torch.tensor(u), reduction=reduction, pos_weight=None if v is None else torch.tensor(v)
+                a,
+                b,
+                None if u is None else torch.tensor(u),
+                reduction=reduction,
+                pos_weight=None if v is None else torch.tensor(v),
             ),
             (x, q),
         )

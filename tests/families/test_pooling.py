@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from fastnn.kernels.examples import backward_args
-from fastnn.kernels.pooling import operators
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
 import fastnn.functional as F
 from fastnn import dispatch
+from fastnn.kernels.examples import backward_args
+from fastnn.kernels.pooling import operators
 from fastnn.nn import pooling as layers
 
 BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_available(name)]
@@ -115,7 +115,10 @@ def test_indices_agree_with_torch():
     torch = pytest.importorskip("torch")
     x = _tied((2, 3, 9, 11), 3)
     for ours, theirs in (
-        (F.max_pool2d(x, 3, 2, 1, return_indices=True), torch.nn.functional.max_pool2d(torch.tensor(x), 3, 2, 1, return_indices=True)),
+        (
+            F.max_pool2d(x, 3, 2, 1, return_indices=True),
+            torch.nn.functional.max_pool2d(torch.tensor(x), 3, 2, 1, return_indices=True),
+        ),
         (F.adaptive_max_pool2d(x, 4, True), torch.nn.functional.adaptive_max_pool2d(torch.tensor(x), 4, True)),
     ):
         np.testing.assert_array_equal(ours[0], theirs[0].numpy())
@@ -220,7 +223,11 @@ def test_shapes_without_batch_and_empty_batches():
 @every_backend
 def test_out():
     x = np.random.default_rng(0).standard_normal((2, 4, 4))
-    for pool in (lambda **k: F.max_pool2d(x, 2, **k), lambda **k: F.avg_pool2d(x, 2, **k), lambda **k: F.adaptive_avg_pool2d(x, 2, **k)):
+    for pool in (
+        lambda **k: F.max_pool2d(x, 2, **k),
+        lambda **k: F.avg_pool2d(x, 2, **k),
+        lambda **k: F.adaptive_avg_pool2d(x, 2, **k),
+    ):
         out = np.empty((2, 2, 2))
         assert pool(out=out) is out
         np.testing.assert_array_equal(out, pool())

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from fastnn.kernels.examples import cases, draw
-from fastnn.kernels.update import operators
 
 import fastnn
 from fastnn import dispatch
+from fastnn.kernels.examples import cases, draw
+from fastnn.kernels.update import operators
 
 BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_available(name)]
 CASES = [case for case in cases() if case.operator.family == "update"]

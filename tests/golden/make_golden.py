@@ -1,6 +1,7 @@
 """Makes the golden files with torch, so that parity is tested where torch is not installed: ``python tests/golden/make_golden.py``."""
 
 import importlib.util
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,14 @@ def load(name):
 
 def optimisers():
     """The parameters at the end of each trajectory of tests/test_optim.py."""
-    test_optim = load("test_optim")
-    ends = {}
-    for name, options in test_optim.SETTINGS:
-        p = torch.tensor(test_optim.start((5, 3)), requires_grad=True)
-        optimizer = getattr(torch.optim, name)([p], **options)
-        for gradient in test_optim.gradients((5, 3)):
-            p.grad = torch.tensor(gradient)
-            optimizer.step()
-        ends[f"{name} {options}"] = p.detach().numpy()
-    np.savez_compressed(HERE / "optim.npz", **ends)
+    np.savez_compressed(HERE / "optim.npz", **load("test_optim").golden_ends(torch))
+
+
+def schedules():
+    """The rates and momenta of each schedule of tests/test_lr_scheduler.py."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the schedule steps without the optimiser
+        np.savez_compressed(HERE / "lr_scheduler.npz", **load("test_lr_scheduler").golden_walks(torch))
 
 
 def network():
@@ -39,4 +38,5 @@ def network():
 
 if __name__ == "__main__":
     optimisers()
+    schedules()
     network()
