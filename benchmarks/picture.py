@@ -87,7 +87,7 @@ def main():
         for place, value in zip(places + offset, values, strict=True):
             side = "left" if value >= 1 else "right"
             axes.annotate(
-                f"{value:.2g}",
+                f"{value:.3g}",
                 (value, place),
                 (3 if value >= 1 else -3, 0),
                 textcoords="offset points",
