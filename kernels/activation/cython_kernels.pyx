@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Activation functions, compiled ahead of time: the point, then the loop.
 
 Every loop has the same form, ``loop(a, b, y, n, p, q)``: forward a is x; backward a is dy and b the saved value; p and q are the

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Convolution, compiled ahead of time: a matrix product whose right operand, the patches, is gathered panel by panel.
 
 forward  y (O, pixels) = w (O, K) patches (K, pixels)     units of work: image, group, block of pixels

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Products of matrices, compiled ahead of time. Threads share out blocks of rows or columns of the result."""
 
 cimport numpy as cnp

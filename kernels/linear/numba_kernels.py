@@ -13,7 +13,7 @@ CHUNK = 64  # of k: its rows of the right operand stay in L2
 
 
 @kernel
-def _transpose(a):
+def transpose(a):
     rows, columns = a.shape
     result = np.empty((columns, rows), a.dtype)
     for i in range(0, rows, 16):
@@ -44,7 +44,7 @@ def _clear(y):
 
 
 @kernel
-def _accumulate(a, b, y):
+def accumulate(a, b, y):
     """y += a b, in chunks of k with a sum of their own: long float32 sums keep their digits."""
     rows, depth = a.shape
     scratch = np.empty(COLUMNS, y.dtype)
@@ -69,7 +69,7 @@ def _accumulate(a, b, y):
 
 
 @reassociating_kernel
-def _dot(a, b):
+def dot(a, b):
     total = a.dtype.type(0)
     for i in range(a.size):
         total += a[i] * b[i]
@@ -82,9 +82,9 @@ def _linear(x, w, y):
     if x.shape[0] < 4:
         for n in range(x.shape[0]):
             for o in range(w.shape[0]):
-                y[n, o] += _dot(x[n], w[o])
+                y[n, o] += dot(x[n], w[o])
     else:
-        _accumulate(x, _transpose(w), y)
+        accumulate(x, transpose(w), y)
 
 
 @kernel
@@ -112,10 +112,10 @@ def linear(x, w, b, y):
 def linear_backward(dy, x, w, dx, dw, db):
     if dx is not None:
         _clear(dx)
-        _accumulate(dy, w, dx)
+        accumulate(dy, w, dx)
     if dw is not None:
         _clear(dw)
-        _accumulate(_transpose(dy), x, dw)
+        accumulate(transpose(dy), x, dw)
     if db is not None:
         _clear(db)
         _sum_rows(dy, db)
@@ -125,21 +125,21 @@ def linear_backward(dy, x, w, dx, dw, db):
 def matmul(a, b, y):
     _clear(y)
     for i in range(a.shape[0]):
-        _accumulate(a[i], b[i], y[i])
+        accumulate(a[i], b[i], y[i])
 
 
 @kernel
 def _matmul_da(dy, b, da):
     _clear(da)
     for i in range(b.shape[0]):
-        _accumulate(dy[i], _transpose(b[i]), da[i])
+        accumulate(dy[i], transpose(b[i]), da[i])
 
 
 @kernel
 def _matmul_db(dy, a, db):
     _clear(db)
     for i in range(a.shape[0]):
-        _accumulate(_transpose(a[i]), dy[i], db[i])
+        accumulate(transpose(a[i]), dy[i], db[i])
 
 
 def matmul_backward(dy, a, b, da, db):

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Softmax, compiled ahead of time. A unit of work is one row (B = 1), or one outer index whose B columns run side by side as vectors."""
 
 cimport numpy as cnp
@@ -18,8 +19,8 @@ cdef enum:
 
 
 cdef inline real larger(real a, real b) noexcept nogil:
-    """The larger one; NaN where either is NaN."""
-    return a if a > b or a != a else b
+    """The larger one. NaN need not come through here: it does in the sum of exponentials, and so reaches the whole row."""
+    return a if a > b else b
 
 
 cdef real row_max(const real* x, Py_ssize_t n) noexcept nogil:
