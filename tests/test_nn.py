@@ -135,7 +135,7 @@ def test_sequential_and_module_list():
     assert isinstance(items[0], nn.ReLU)
     with pytest.raises(IndexError, match="index"):
         items[5]
-    with pytest.raises(TypeError, match="modules"):
+    with pytest.raises(TypeError, match="module '0'"):
         nn.Sequential(3)
     with pytest.raises(TypeError, match="module"):
         items.append(3)
@@ -226,4 +226,4 @@ def test_clip_grad_value_and_nonfinite_norm():
 
 def test_repr_shows_the_structure():
     text = repr(nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.1)))
-    assert "(0): Linear(in_features=3, out_features=2, bias=True)" in text and "(1): Dropout(p=0.1)" in text
+    assert "(0): Linear(in_features=3, out_features=2, bias=True)" in text and "(1): Dropout(p=0.1, inplace=False)" in text
