@@ -53,13 +53,13 @@ def generator(rng: Any = None) -> np.random.Generator:
     np.True_
     """
     global _own
-    if isinstance(rng, np.random.Generator):
-        return rng
     if rng is None:
-        with _lock:
+        with _lock:  # the import of numpy.random, too, is over before anyone forks
             if _own is None:
                 _own = np.random.default_rng()
             return np.random.default_rng(_own.integers(2**63))
+    if isinstance(rng, np.random.Generator):
+        return rng
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, (bool, np.bool_)):
         if rng < 0:
             raise ValueError(f"rng: expected a non-negative seed, got {rng}")
