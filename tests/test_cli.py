@@ -209,7 +209,7 @@ def test_help_and_version(capsys):
 
 def test_as_a_program(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "fastnn.cli", "train", "--data", str(tmp_path / "none")],
+        [sys.executable, "-W", "ignore", "-m", "fastnn.cli", "train", "--data", str(tmp_path / "none")],
         capture_output=True,
         text=True,
         check=False,
