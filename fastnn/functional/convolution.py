@@ -66,6 +66,9 @@ def _conv(dims: int, input: Any, weight: Any, bias: Any, stride: Any, padding: A
     w = checks.array("weight", weight, dims + 2, x.dtype)
     stride, dilation = checks.integers("stride", stride, dims, 1), checks.integers("dilation", dilation, dims, 1)
     groups = checks.integer("groups", groups, 1)
+    for name, steps in (("stride", stride), ("dilation", dilation)):
+        if max(steps) >= 2**31:
+            raise OverflowError(f"{name}: expected less than 2**31, got {max(steps)}")
     kernel = tuple(w.shape[2:])
     batched = len(x.shape) == dims + 2
     shape = tuple(x.shape) if batched else (1, *x.shape)

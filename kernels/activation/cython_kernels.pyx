@@ -212,7 +212,7 @@ cdef void _softplus(const real* x, const real* b, real* y, Py_ssize_t n, real p,
     cdef Py_ssize_t i
     for i in range(n):
         z = p * x[i]
-        smooth = ((z if z > 0 else 0 * z) + log1p_(exp_(-z if z > 0 else z))) / p
+        smooth = ((z if z > 0 else 0) + log1p_(exp_(-z if z > 0 else z))) / p
         y[i] = x[i] if z > q else smooth
 
 

@@ -166,7 +166,7 @@ def _softplus(x, beta, limit, y):
     zero = y.dtype.type(0)
     for i in range(y.size):
         z = beta * x[i]
-        smooth = ((z if z > zero else zero * z) + log1p(exp(-z if z > zero else z))) / beta
+        smooth = ((z if z > zero else zero) + log1p(exp(-z if z > zero else z))) / beta
         y[i] = x[i] if z > limit else smooth
 
 
