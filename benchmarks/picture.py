@@ -103,7 +103,7 @@ def main():
         yticklabels=labels,
     )
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_ymargin(0.01)
+    axes.margins(x=0.1, y=0.01)
     axes.invert_yaxis()
     axes.legend(loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
