@@ -1,10 +1,13 @@
 """Modules: registration, state, containers, modes, limits on gradients."""
 
+import copy
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import nn, tensor
+from fastnn import dispatch, nn, tensor
 
 
 class Net(nn.Module):
@@ -227,3 +230,259 @@ def test_clip_grad_value_and_nonfinite_norm():
 def test_repr_shows_the_structure():
     text = repr(nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.1)))
     assert "(0): Linear(in_features=3, out_features=2, bias=True)" in text and "(1): Dropout(p=0.1, inplace=False)" in text
+
+
+def test_names_that_are_taken_are_refused():
+    layer = nn.Linear(2, 2)
+    for register in (layer.register_buffer, layer.register_parameter, layer.add_module):
+        for name in ("forward", "in_features"):
+            with pytest.raises(ValueError, match=name):
+                register(name, None)
+    with pytest.raises(ValueError, match="weight"):
+        layer.register_buffer("weight", np.ones(1))
+    with pytest.raises(ValueError, match="forward"):
+        layer.forward = nn.ReLU()
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+def test_an_assigned_module_or_parameter_takes_the_place():
+    net = Net()
+    net.extra = 3
+    net.extra = nn.Parameter(np.ones(1))
+    net.first = nn.Parameter(np.ones(1))
+    assert "extra" in net.state_dict() and "first" in net.state_dict() and "first.weight" not in net.state_dict()
+    net.scale = None
+    assert net.scale is None and "scale" not in net.state_dict()
+    net.calls = np.full(1, 4.0)
+    assert isinstance(net.calls, fastnn.Tensor) and net.state_dict()["calls"] == 4
+    with pytest.raises(TypeError, match="blocks"):
+        net.blocks = 3
+    assert "extra" in dir(net) and "blocks" in dir(net)
+
+
+def test_plain_attributes_and_properties_are_as_anywhere():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.early = 1
+            super().__init__()
+
+        @property
+        def factor(self):
+            return self._factor
+
+        @factor.setter
+        def factor(self, value):
+            self._factor = 2 * value
+
+    module = Scaled()
+    module.factor = 3
+    assert (module.early, module.factor) == (1, 6)
+    del module.early
+    for name in ("early", "never"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(module, name)
+        with pytest.raises(AttributeError, match=name):
+            delattr(module, name)
+
+
+def test_circles_and_modules_without_init_are_refused():
+    inner = nn.Sequential(nn.ReLU())
+    outer = nn.Sequential(inner)
+    for module in (inner, outer):
+        with pytest.raises(ValueError, match="itself"):
+            inner.append(module)
+
+    class Bare(nn.Module):
+        def __init__(self):
+            pass
+
+    for use in (
+        lambda: nn.Sequential(Bare()),
+        lambda: list(Bare().parameters()),
+        lambda: Bare().register_buffer("x", np.ones(1)),
+    ):
+        with pytest.raises(TypeError, match="super"):
+            use()
+
+
+def test_copies_are_independent():
+    net = Net()
+    twin = copy.deepcopy(net)
+    assert repr(twin) == repr(net) and all(p.requires_grad for p in twin.parameters())
+    twin.scale.numpy()[:] = 5
+    assert (net.scale.numpy() == 1).all() and list(twin.state_dict()) == list(net.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [
+        ("0.weight", np.ones((3, 2), np.complex64), TypeError),
+        ("0.weight", np.ones((2, 3)), ValueError),
+        ("1.num_batches_tracked", np.array(1.5), TypeError),  # would be cut off
+        ("1.num_batches_tracked", np.array([1]), ValueError),
+    ],
+)
+def test_nothing_is_loaded_where_one_value_does_not_fit(key, value, error):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    before = model.state_dict()
+    with pytest.raises(error, match=key):
+        model.load_state_dict({name: np.zeros_like(array) for name, array in before.items()} | {key: value})
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    with pytest.raises(TypeError, match="mapping"):
+        model.load_state_dict([1])
+
+
+def test_loading_keeps_the_dtype_and_takes_live_memory(rng):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).double()
+    a, b = (layer.weight.numpy().copy() for layer in model)
+    swapped = {
+        "0.weight": model[1].weight,
+        "1.weight": model[0].weight,
+        "0.bias": np.ones(2, np.float32),
+        "1.bias": np.ones(2, np.int8),
+    }
+    model.load_state_dict(swapped)
+    np.testing.assert_array_equal(model[0].weight.numpy(), b)
+    np.testing.assert_array_equal(model[1].weight.numpy(), a)
+    assert {p.dtype for p in model.parameters()} == {np.dtype(np.float64)}
+    fixed = nn.Module()
+    fixed.w = nn.Parameter(np.broadcast_to(1.0, (3,)))
+    with pytest.raises(ValueError, match="w: .*read-only"):
+        fixed.load_state_dict({"w": np.zeros(3)})
+
+
+def test_a_loaded_value_is_a_change_in_place():
+    layer = nn.Linear(2, 2)
+    loss = layer(layer(np.ones((1, 2), np.float32))).sum()
+    layer.load_state_dict(nn.Linear(2, 2).state_dict())
+    with pytest.raises(ValueError, match="in place|changed"):
+        loss.backward()
+
+
+def test_state_dict_goes_both_ways_with_torch(rng):
+    torch = pytest.importorskip("torch")
+
+    def build(nn):
+        return nn.Sequential(
+            nn.Conv2d(2, 4, 3, groups=2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.GroupNorm(2, 4), nn.Flatten(),
+            nn.Linear(16, 6, bias=False), nn.LayerNorm(6), nn.PReLU(6), nn.Dropout(0.5), nn.Linear(6, 3),
+        )  # fmt: skip
+
+    ours, theirs = build(nn), build(torch.nn)
+    state = theirs.state_dict()
+    mine = ours.state_dict()
+    assert list(mine) == list(state)
+    for name, array in mine.items():
+        assert array.shape == tuple(state[name].shape) and str(array.dtype) == str(state[name].dtype).removeprefix("torch.")
+    x = rng.standard_normal((5, 2, 6, 6), dtype=np.float32)
+    ours.load_state_dict(state)
+    np.testing.assert_allclose(ours.eval()(x).numpy(), theirs.eval()(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
+    fresh = build(nn)
+    theirs.load_state_dict({name: torch.from_numpy(array) for name, array in fresh.state_dict().items()})
+    np.testing.assert_allclose(fresh.eval()(x).numpy(), theirs.eval()(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_repr_is_torchs():
+    torch = pytest.importorskip("torch")
+
+    def build(nn):
+        class Block(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = nn.Sequential(nn.Linear(2, 2), nn.Sequential())
+
+            def extra_repr(self):
+                return "first\nsecond"
+
+        class Leaf(nn.Module):
+            def extra_repr(self):
+                return "one\ntwo"
+
+        return nn.Sequential(OrderedDict(a=Block(), b=Leaf(), c=nn.Module()))
+
+    assert repr(build(nn)) == repr(build(torch.nn))
+
+
+def test_containers_more():
+    first, second = nn.ReLU(), nn.Tanh()
+    items = nn.ModuleList([first])
+    items += [second]
+    items.extend(items)
+    assert len(items) == 4 and list(items[-2:]) == [first, second] and isinstance(items[1:], nn.ModuleList)
+    del items[1:3]
+    assert list(items) == [first, second] and list(items._modules) == ["0", "1"]
+    for wrong in (None, 3):
+        with pytest.raises(TypeError, match="module"):
+            items.insert(0, wrong)
+        with pytest.raises(TypeError, match="module"):
+            items[0] = wrong
+        assert list(items) == [first, second]
+    with pytest.raises(TypeError, match="index"):
+        items["0"]
+    with pytest.raises(TypeError, match="forward"):
+        items(1)
+    with pytest.raises(ValueError, match="taken"):
+        nn.Sequential(OrderedDict({"1": first})).append(second)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: nn.Linear(2, 2, dtype=np.int64), TypeError, "dtype"),
+        (lambda: nn.Linear(2, 2, dtype="nonsense"), TypeError, "dtype"),
+        (lambda: nn.Linear(2.0, 2), TypeError, "in_features"),
+        (lambda: nn.Linear(2**40, 2**40), MemoryError, "room"),
+        (lambda: nn.Linear(2, 2, rng="seed"), TypeError, "rng"),
+        (lambda: nn.Linear(2, 2).to(None), TypeError, "dtype"),
+        (lambda: nn.Linear(2, 2).to("cuda"), TypeError, "dtype"),
+        (lambda: nn.Linear(2, 2).train(1), TypeError, "mode"),
+        (lambda: nn.Linear(2, 2)(np.ones((1, 3), np.float32)), ValueError, "weight|input"),
+        (lambda: nn.Flatten(1.5), TypeError, "start_dim"),
+        (lambda: nn.Flatten(3)(np.ones((2, 2))), IndexError, "start_dim"),
+        (lambda: nn.Dropout(float("nan")), ValueError, "p:"),
+        (lambda: nn.Dropout("a"), TypeError, "p:"),
+        (lambda: fastnn.functional.dropout(np.ones(2), inplace=True), ValueError, "inplace"),
+        (lambda: fastnn.functional.dropout(np.ones(2), out=np.ones(3)), ValueError, "out"),
+        (lambda: nn.utils.clip_grad_norm_([np.ones(2)], 1.0), TypeError, r"parameters\[0\]"),
+        (lambda: nn.utils.clip_grad_norm_([], -1.0), ValueError, "max_norm"),
+        (lambda: nn.utils.clip_grad_norm_([], 1.0, 0), ValueError, "norm_type"),
+        (lambda: nn.utils.clip_grad_value_([], float("nan")), ValueError, "clip_value"),
+    ],
+)
+def test_what_is_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_dropout_masks(rng):
+    x = rng.standard_normal(1000)
+    drop = nn.Dropout(0.5, rng=3)
+    first, second = drop(x), drop(x)
+    assert (first != second).any(), "a seed starts the masks, it does not freeze them"
+    np.testing.assert_array_equal(nn.Dropout(0.5, rng=3)(x), first)
+    np.testing.assert_array_equal(nn.Dropout(1.0)(x), np.zeros(1000))
+    np.testing.assert_array_equal(nn.Dropout(0.0)(x), x)
+    out = np.empty(1000)
+    assert fastnn.functional.dropout(x, 0.5, rng=4, out=out) is out
+    np.testing.assert_array_equal(out, fastnn.functional.dropout(x, 0.5, rng=4))
+    assert fastnn.functional.dropout(x.astype(np.float32)).dtype == np.float32
+
+
+def test_clipping_copies_what_is_read_only_and_scales_once():
+    p = nn.Parameter(np.zeros(2))
+    p.grad = np.broadcast_to(3.0, (2,))
+    nn.utils.clip_grad_value_(p, 1.0)
+    np.testing.assert_array_equal(p.grad.numpy(), [1, 1])
+    p.grad = np.array([3.0, 4.0])
+    assert nn.utils.clip_grad_norm_([p, p], 1.0) == 5
+    np.testing.assert_allclose(p.grad.numpy(), [0.6, 0.8], rtol=1e-5)
+    assert nn.utils.clip_grad_norm_([], 1.0) == nn.utils.clip_grad_norm_([], 1.0, np.inf) == 0
+
+
+def test_observers_are_told_the_layer():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    calls = []
+    with dispatch.observe(calls.append):
+        model(np.ones((1, 2), np.float32))
+    assert [(call.owner, call.phase) for call in calls] == [(model[0], "forward"), (model[1], "forward")]
