@@ -11,7 +11,7 @@ from typing import Any
 
 from fastnn.functional import checks
 
-MOST = 2**15  # beyond it threads fail to start
+MOST = 1024  # where a thread cannot be started, OpenMP ends the process
 
 # Threads that wait for work spin for a few microseconds and then sleep. GNU OpenMP's own default of some milliseconds makes a busy
 # machine crawl: a training run of 3 s took 24 to 46 s beside other work. It is read once, when the library is loaded.
