@@ -293,6 +293,22 @@ class Tensor:
 
     __hash__ = object.__hash__
 
+    def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """``fastnn.functional.sum``; integers and booleans are added up as int64, so that ``(a == b).sum()`` counts."""
+        if self.dtype in checks.FLOATS:
+            return F.sum(self, dim, keepdim)
+        axes = checks.axes("dim", dim, self.ndim) or tuple(range(self.ndim))
+        numbers = self._data if self.dtype == np.bool_ else checks.index_array("input", self)
+        return Tensor(np.asarray(np.sum(numbers, axis=axes if self.ndim else None, dtype=np.int64, keepdims=bool(keepdim))))
+
+    def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """``fastnn.functional.mean``; a mean of integers or booleans needs ``float()`` or ``double()`` first."""
+        if self.dtype not in checks.FLOATS:
+            raise TypeError(
+                f"input: expected dtype float32 or float64, got {self.dtype}; convert it by float() or double() first"
+            )
+        return F.mean(self, dim, keepdim)
+
     # views whose arguments differ from the functional's
 
     @property
@@ -341,8 +357,8 @@ def _method(name: str) -> Any:
 
 
 METHODS = (
-    "abs", "amax", "amin", "clamp", "exp", "flatten", "log", "log_softmax", "matmul", "max", "maximum", "mean", "min", "minimum",
-    "relu", "sigmoid", "softmax", "sqrt", "squeeze", "sum", "tanh", "transpose", "unsqueeze", "var",
+    "abs", "amax", "amin", "clamp", "exp", "flatten", "log", "log_softmax", "matmul", "max", "maximum", "min", "minimum",
+    "relu", "sigmoid", "softmax", "sqrt", "squeeze", "tanh", "transpose", "unsqueeze", "var",
 )  # fmt: skip
 for _name in METHODS:
     setattr(Tensor, _name, _method(_name))

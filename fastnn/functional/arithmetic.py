@@ -25,7 +25,10 @@ def _is_number(value: Any) -> bool:
 def _convert(name: str, value: Any, dtype: np.dtype) -> Any:
     """``value`` as an array (or Tensor) of ``dtype``; numbers and integer arrays are converted, other floats refused."""
     if _is_number(value):
-        return np.asarray(value, dtype)
+        try:
+            return np.asarray(value, dtype)
+        except OverflowError:
+            raise OverflowError(f"{name}: an int this large has no {dtype}") from None
     plain: Any = value if checks.is_hooked(value) else checks.to_numpy(name, value)
     if plain.dtype.kind in "biu":
         return (plain.numpy() if checks.is_hooked(plain) else plain).astype(dtype)
@@ -43,9 +46,9 @@ def _operands(a: Any, b: Any, names: tuple[str, str] = ("input", "other")) -> tu
     raise TypeError(f"{names[0]}, {names[1]}: expected at least one float32 or float64 array")
 
 
-def _binary(operator: Operator, input: Any, other: Any, out: Any) -> Any:
-    a, b = _operands(input, other)
-    shape = checks.broadcast_shapes("input, other", tuple(a.shape), tuple(b.shape))
+def _binary(operator: Operator, input: Any, other: Any, out: Any, name: str = "other") -> Any:
+    a, b = _operands(input, other, ("input", name))
+    shape = checks.broadcast_shapes(f"input, {name}", tuple(a.shape), tuple(b.shape))
     out = checks.out(out, shape, a.dtype)
     return call(operator, a, b, out=None if out is None else (out,))
 
@@ -78,7 +81,7 @@ def divide(input: Any, other: Any, *, out: Any = None) -> Any:
 
 def power(input: Any, exponent: Any, *, out: Any = None) -> Any:
     """``input ** exponent``; either may be a number. The gradient to the exponent is 0 where the base is 0."""
-    return _binary(operators.power, input, exponent, out)
+    return _binary(operators.power, input, exponent, out, "exponent")
 
 
 def maximum(input: Any, other: Any, *, out: Any = None) -> Any:
@@ -138,8 +141,8 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
         low = None if min is None else checks.number("min", min)
         high = None if max is None else checks.number("max", max)
         return _unary(operators.clamp, input, out, low, high)
-    result = input if min is None else maximum(input, min)
-    result = result if max is None else minimum(result, max)
+    result = input if min is None else _binary(operators.maximum, input, min, None, "min")
+    result = result if max is None else _binary(operators.minimum, result, max, None, "max")
     return checks.deliver(result, checks.out(out, tuple(result.shape), result.dtype))
 
 

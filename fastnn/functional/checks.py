@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+MAX_NDIM = 64  # NumPy's limit
 
 
 def is_hooked(value: Any) -> bool:
@@ -127,6 +128,14 @@ def integer(name: str, value: Any, minimum: int | None = None) -> int:
     return result
 
 
+def new_shape(name: str, value: Any, minimum: int = 0) -> tuple[int, ...]:
+    """The lengths of as many dimensions as an array can have, from one int or a sequence."""
+    result = integers(name, value, len(value) if isinstance(value, Sequence) else 1, minimum)
+    if len(result) > MAX_NDIM:
+        raise ValueError(f"{name}: expected at most {MAX_NDIM} dimensions, got {len(result)}")
+    return result
+
+
 def integers(name: str, value: Any, count: int, minimum: int | None = None) -> tuple[int, ...]:
     """``count`` ints of one int (repeated) or of a sequence of exactly that many."""
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -184,11 +193,15 @@ def axes(name: str, value: Any, ndim: int) -> tuple[int, ...]:
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape by NumPy's broadcasting rules."""
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        listed = " and ".join(str(tuple(shape)) for shape in shapes)
-        raise ValueError(f"{name}: shapes {listed} do not broadcast") from None
+    ndim = max(map(len, shapes))
+    result = []
+    for lengths in zip(*[(1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes], strict=True):
+        others = {n for n in lengths if n != 1}
+        if len(others) > 1:
+            listed = " and ".join(str(tuple(shape)) for shape in shapes)
+            raise ValueError(f"{name}: shapes {listed} do not broadcast")
+        result.append(others.pop() if others else 1)
+    return tuple(result)
 
 
 def deliver(result: Any, out: np.ndarray | None) -> Any:

@@ -30,6 +30,14 @@ def _class_weight(weight: Any, x: Any, classes: int) -> np.ndarray | None:
     return None if weight is None else checks.optional_array("weight", _plain(weight), (classes,), x.dtype)
 
 
+def _check_ignore_index(value: Any) -> int:
+    """An int that kernels can compare with classes of int64."""
+    result = checks.integer("ignore_index", value)
+    if not -(2**63) <= result < 2**63:
+        raise OverflowError(f"ignore_index: expected an int64, got {result}")
+    return result
+
+
 def _class_target(target: Any, x: Any, classes: int, ignore_index: int) -> np.ndarray:
     """Classes in [0, C) or ``ignore_index``, as int64 of the shape of ``x`` without its class dimension."""
     t = checks.index_array("target", target)
@@ -103,7 +111,7 @@ def cross_entropy(
     x = checks.array("input", input)
     shape = _normal_form(x)
     w = _class_weight(weight, x, shape[1])
-    ignore_index = checks.integer("ignore_index", ignore_index)
+    ignore_index = _check_ignore_index(ignore_index)
     smoothing = checks.real("label_smoothing", label_smoothing, 0.0, 1.0)
     reduction = _check_reduction(reduction)
     target = target if checks.is_hooked(target) else checks.to_numpy("target", target)
@@ -146,7 +154,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int =
     x = checks.array("input", input)
     shape = _normal_form(x)
     w = _class_weight(weight, x, shape[1])
-    ignore_index = checks.integer("ignore_index", ignore_index)
+    ignore_index = _check_ignore_index(ignore_index)
     reduction = _check_reduction(reduction)
     t = _class_target(target, x, shape[1], ignore_index).reshape(shape[0], shape[2])
     return _loss(operators.nll, reduction, _positions(x), reshape(x, shape), t, w, ignore_index)

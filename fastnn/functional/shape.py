@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastnn.kernels.shape import operators
@@ -23,7 +23,7 @@ def reshape(input: Any, shape: int | Sequence[int]) -> Any:
            [3., 4., 5.]])
     """
     x = checks.array("input", input)
-    wanted = checks.integers("shape", shape, len(shape) if isinstance(shape, Sequence) else 1, -1)
+    wanted = checks.new_shape("shape", shape, -1)
     size = math.prod(x.shape)
     if wanted.count(-1) == 1:
         known = math.prod(n for n in wanted if n != -1)
@@ -40,6 +40,8 @@ def reshape(input: Any, shape: int | Sequence[int]) -> Any:
 def permute(input: Any, dims: Sequence[int]) -> Any:
     """Reorder the dimensions: dimension i of the result is dimension ``dims[i]`` of the input."""
     x = checks.array("input", input)
+    if not isinstance(dims, Iterable):
+        raise TypeError(f"dims: expected a sequence of {len(x.shape)} ints, got {dims!r}")
     order = tuple([checks.axis("dims", d, len(x.shape)) for d in dims])
     if sorted(order) != list(range(len(x.shape))):
         raise ValueError(f"dims: expected each of the {len(x.shape)} dimensions once, got {tuple(dims)}")
@@ -69,7 +71,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 def broadcast_to(input: Any, shape: Sequence[int]) -> Any:
     """Repeat along new or one-element dimensions to the given shape; on an array, a read-only view."""
     x = checks.array("input", input)
-    shape = checks.integers("shape", tuple(shape), len(shape), 0)
+    shape = checks.new_shape("shape", shape)
     if shape == tuple(x.shape):
         return x
     if checks.broadcast_shapes("shape", x.shape, shape) != shape:
@@ -83,7 +85,7 @@ def index(input: Any, key: Any) -> Any:
     items = tuple([_key_item(item) for item in (key if isinstance(key, tuple) else (key,))])
     try:
         operators.index.shape(tuple(x.shape), items)
-    except IndexError as error:
+    except (IndexError, OverflowError) as error:
         raise IndexError(f"key: {error} (shape {tuple(x.shape)})") from None
     return call(operators.index, x, items)
 
