@@ -36,6 +36,16 @@ def from_bits(typingctx, x):
     return real(x), codegen
 
 
+@intrinsic
+def select(typingctx, condition, a, b):
+    """``a if condition else b`` of values that are both computed: a branch lets LLVM move their work into it, and stays."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return a(types.boolean, a, a), codegen
+
+
 @register_jitable
 def _scale_f32(k):
     """2^k: adding 1.5 * 2^23 leaves k in the low bits, the shift puts it into the exponent."""
@@ -124,13 +134,18 @@ def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
+def log(x):
+    """Natural logarithm."""
+    return math.log(x)
+
+
 def log1p(x):
-    """log(1 + x) without cancellation near 0; libm's, there is one in a loss and not in an inner loop."""
+    """log(1 + x) without cancellation near 0."""
     return math.log1p(x)
 
 
 def erf(x):
-    """The error function; libm's."""
+    """The error function."""
     return math.erf(x)
 
 
@@ -182,11 +197,104 @@ def _overload_sigmoid(x):
     return (lambda x: _sigmoid_f32(x)) if x == types.float32 else (lambda x: _sigmoid_f64(x))
 
 
+@register_jitable
+def _log_f32(x):
+    small = x < F(1.17549435e-38)
+    lifted = x * F(33554432.0) if small else x
+    b = U32(bits(lifted) + U32(0x4AFB0D))  # the bits of 1 less those of sqrt(1/2)
+    exponent = from_bits(U32((b >> U32(23)) | U32(0x4B000000))) - F(8388608 + 127)
+    k = exponent - F(25) if small else exponent
+    f = from_bits(U32((b & U32(0x7FFFFF)) + U32(0x3F3504F3))) - F(1)
+    s = f / (F(2) + f)
+    z = s * s
+    rest = z * (F(0.66666662693) + z * (F(0.40000972152) + z * (F(0.28498786688) + z * F(0.24279078841))))
+    square = F(0.5) * f * f
+    y = s * (square + rest) + k * F(-2.12194440e-4) - square + f + k * F(0.693359375)
+    positive = y if x <= F(3.40282347e38) else x
+    other = -F(np.inf) if x == F(0) else F(np.nan)
+    return positive if x > F(0) else other
+
+
+@register_jitable
+def _log_f64(x):
+    small = x < 2.2250738585072014e-308
+    lifted = x * 18014398509481984.0 if small else x
+    b = U64(bits(lifted) + U64(0x95F619980C433))
+    exponent = from_bits(U64((b >> U64(52)) | U64(0x4330000000000000))) - (4503599627370496.0 + 1023.0)
+    k = exponent - 54.0 if small else exponent
+    f = from_bits(U64((b & U64(0xFFFFFFFFFFFFF)) + U64(0x3FE6A09E667F3BCD))) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    p = (1.479819860511658591e-01 * z + 1.531383769920937332e-01) * z + 1.818357216161805012e-01
+    p = (p * z + 2.222219843214978396e-01) * z + 2.857142874366239149e-01
+    p = (p * z + 3.999999999940941908e-01) * z + 6.666666666666735130e-01
+    square = 0.5 * f * f
+    y = s * (square + z * p) + k * 1.90821492927058770002e-10 - square + f + k * 6.93147180369123816490e-01
+    positive = y if x <= 1.7976931348623157e308 else x
+    other = -np.inf if x == 0.0 else np.nan
+    return positive if x > 0.0 else other
+
+
+@overload(log)
+def _overload_log(x):
+    return (lambda x: _log_f32(x)) if x == types.float32 else (lambda x: _log_f64(x))
+
+
+@register_jitable
+def _log1p_f32(x):
+    u = F(1) + x
+    lost = (x - (u - F(1))) / u  # what rounding 1 + x has lost comes back to first order
+    return _log_f32(u) + (lost if u > F(0) and u <= F(3.40282347e38) else F(0))
+
+
+@register_jitable
+def _log1p_f64(x):
+    u = 1.0 + x
+    lost = (x - (u - 1.0)) / u
+    return _log_f64(u) + (lost if u > 0.0 and u <= 1.7976931348623157e308 else 0.0)
+
+
 @overload(log1p)
 def _overload_log1p(x):
-    return lambda x: math.log1p(x)
+    return (lambda x: _log1p_f32(x)) if x == types.float32 else (lambda x: _log1p_f64(x))
 
 
-@overload(erf)
+@register_jitable(forceinline=True)  # too long for LLVM to do it by itself
+def _erf_f32(x):
+    size = abs(x)
+    a = select(size > F(4), F(4), size)
+    z = a * a
+    large = (F(1.123099648e-5) * a - F(3.228007879e-4)) * a + F(3.642446712e-3)
+    large = ((large * a - F(2.376203728e-2)) * a + F(1.062368484e-1)) * a + F(6.351513337e-1)
+    large = F(1) - _exp_f32(-((large * a + F(1.286484861e-1)) * a + a))
+    small = (F(8.316730498e-5) * z - F(8.129999824e-4)) * z + F(5.199905257e-3)
+    small = ((small * z - F(2.685894077e-2)) * z + F(1.128368717e-1)) * z - F(3.761263319e-1)
+    small = (small * z + F(1.283791666e-1)) * a + a
+    y = select(a > F(0.921875), large, small)
+    return math.copysign(y, x)
+
+
+@register_jitable(forceinline=True)  # too long for LLVM to do it by itself
+def _erf_f64(x):
+    size = abs(x)
+    a = select(size > 6.0, 6.0, size)
+    z = a * a
+    above = (9.60497373987051638749e0 * z + 9.00260197203842689217e1) * z + 2.23200534594684319226e3
+    above = (above * z + 7.00332514112805075473e3) * z + 5.55923013010394962768e4
+    below = (z + 3.35617141647503099647e1) * z + 5.21357949780152679795e2
+    below = ((below * z + 4.59432382970980127987e3) * z + 2.26290000613890934246e4) * z + 4.92673942608635921086e4
+    top = (2.46196981473530512524e-10 * a + 5.64189564831068821977e-1) * a + 7.46321056442269912687e0
+    top = ((top * a + 4.86371970985681366614e1) * a + 1.96520832956077098242e2) * a + 5.26445194995477358631e2
+    top = ((top * a + 9.34528527171957607540e2) * a + 1.02755188689515710272e3) * a + 5.57535335369399327526e2
+    bottom = ((a + 1.32281951154744992508e1) * a + 8.67072140885989742329e1) * a + 3.54937778887819891062e2
+    bottom = ((bottom * a + 9.75708501743205489753e2) * a + 1.82390916687909736289e3) * a + 2.24633760818710981792e3
+    bottom = (bottom * a + 1.65666309194161350182e3) * a + 5.57535340817727675546e2
+    near = a <= 1.0
+    quotient = select(near, a * above, _exp_f64(-z) * top) / select(near, below, bottom)
+    y = select(near, quotient, 1.0 - quotient)
+    return math.copysign(y, x)
+
+
+@overload(erf, jit_options={"forceinline": True})
 def _overload_erf(x):
-    return lambda x: math.erf(x)
+    return (lambda x: _erf_f32(x)) if x == types.float32 else (lambda x: _erf_f64(x))

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from ..elementary_numba import exp
+from ..elementary_numba import exp, log, log1p
 from ..numba_support import kernel
 from .numba_classes import classify, classify_rows, long_sum, position_exponentials
-from .numba_logarithm import log, log1p
 
 
 @kernel

@@ -6,7 +6,7 @@
 
    exp     minimax polynomial of degree 6 in float, Taylor's of degree 13 in double, for |r| <= log(2)/2
    log     fdlibm's e_logf.c and e_log.c
-   erf     float: N. Juffa's two polynomials; double: the rational functions of Cephes' ndtr.c
+   erf     float: minimax polynomials for erf(a) / a - 1 up to 0.92 and for -log(erfc(a)) / a - 1 above (a form of N. Juffa's); double: the rational functions of Cephes' ndtr.c
    tests/families/test_activation.py bounds the errors in units of the last place. */
 #ifndef FASTNN_ELEMENTARY_H
 #define FASTNN_ELEMENTARY_H
@@ -153,18 +153,19 @@ static inline float fastnn_erf_f32(float x) {
     const float size = x < 0 ? -x : x;
     const float a = size > 4.0f ? 4.0f : size;
     const float square = a * a;
-    float large = 1.72948930e-5f * a - 3.83208680e-4f;
-    large = large * square + (3.88393435e-3f * a - 2.42545605e-2f);
-    large = large * a + 1.06778778e-1f;
-    large = large * a + 6.34846687e-1f;
-    large = large * a + 1.28717512e-1f;
+    float large = 1.123099648e-5f * a - 3.228007879e-4f;
+    large = large * a + 3.642446712e-3f;
+    large = large * a - 2.376203728e-2f;
+    large = large * a + 1.062368484e-1f;
+    large = large * a + 6.351513337e-1f;
+    large = large * a + 1.286484861e-1f;
     large = 1.0f - fastnn_exp_f32(-(large * a + a));
-    float small = -5.99104969e-4f;
-    small = small * square + 4.99339588e-3f;
-    small = small * square - 2.67667342e-2f;
-    small = small * square + 1.12818025e-1f;
-    small = small * square - 3.76124859e-1f;
-    small = small * square + 1.28379151e-1f;
+    float small = 8.316730498e-5f * square - 8.129999824e-4f;
+    small = small * square + 5.199905257e-3f;
+    small = small * square - 2.685894077e-2f;
+    small = small * square + 1.128368717e-1f;
+    small = small * square - 3.761263319e-1f;
+    small = small * square + 1.283791666e-1f;
     small = small * a + a;
     const float y = a > 0.921875f ? large : small;
     return x < 0 ? -y : (x == 0 ? x : y);
