@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import functional as F
 from fastnn.functional import checks
 
-from .linear import refuse_device
+from .linear import float_dtype, refuse_device
 from .module import Module, Parameter
 
 
@@ -114,7 +114,7 @@ class PReLU(Module):
         super().__init__()
         refuse_device(device)
         self.num_parameters = checks.integer("num_parameters", num_parameters, 1)
-        self.weight = Parameter(np.full(self.num_parameters, checks.real("init", init), np.float32 if dtype is None else dtype))
+        self.weight = Parameter(np.full(self.num_parameters, checks.real("init", init), float_dtype(dtype)))
 
     def forward(self, input: Any) -> Any:
         return F.prelu(input, self.weight)

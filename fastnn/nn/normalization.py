@@ -10,15 +10,8 @@ import numpy as np
 from fastnn import functional as F
 from fastnn.functional import checks
 
-from .linear import refuse_device
+from .linear import float_dtype, refuse_device
 from .module import Module, Parameter
-
-
-def _dtype(value: Any) -> np.dtype:
-    dtype = np.dtype(np.float32 if value is None else value)
-    if dtype not in checks.FLOATS:
-        raise TypeError(f"dtype: expected float32 or float64, got {dtype}")
-    return dtype
 
 
 class _BatchNorm(Module):
@@ -43,7 +36,7 @@ class _BatchNorm(Module):
         self.momentum = None if momentum is None else checks.real("momentum", momentum)
         self.affine = bool(affine)
         self.track_running_stats = bool(track_running_stats)
-        shape, kind = (self.num_features,), _dtype(dtype)
+        shape, kind = (self.num_features,), float_dtype(dtype)
         self.register_parameter("weight", Parameter(np.ones(shape, kind)) if affine else None)
         self.register_parameter("bias", Parameter(np.zeros(shape, kind)) if affine else None)
         tracked = self.track_running_stats
@@ -170,7 +163,7 @@ class LayerNorm(Module):
         self.normalized_shape = checks.integers("normalized_shape", normalized_shape, count, 0)
         self.eps = checks.real("eps", eps, 0.0)
         self.elementwise_affine = bool(elementwise_affine)
-        kind = _dtype(dtype)
+        kind = float_dtype(dtype)
         self.register_parameter("weight", Parameter(np.ones(self.normalized_shape, kind)) if elementwise_affine else None)
         self.register_parameter("bias", Parameter(np.zeros(self.normalized_shape, kind)) if elementwise_affine and bias else None)
 
@@ -214,7 +207,7 @@ class GroupNorm(Module):
             raise ValueError(f"num_channels: expected a multiple of num_groups {self.num_groups}, got {self.num_channels}")
         self.eps = checks.real("eps", eps, 0.0)
         self.affine = bool(affine)
-        shape, kind = (self.num_channels,), _dtype(dtype)
+        shape, kind = (self.num_channels,), float_dtype(dtype)
         self.register_parameter("weight", Parameter(np.ones(shape, kind)) if affine else None)
         self.register_parameter("bias", Parameter(np.zeros(shape, kind)) if affine else None)
 
