@@ -144,7 +144,9 @@ def current_owner() -> object:
     return _scope.get()[0]
 
 
-def call(operator: Operator, *args: Any, out: Sequence[np.ndarray | None] | None = None) -> Any:
+def call(
+    operator: Operator, *args: Any, out: Sequence[np.ndarray | None] | None = None, wanted: Sequence[bool] | None = None
+) -> Any:
     """Compute ``operator`` on checked arguments: arrays first, then attributes.
 
     Parameters
@@ -154,6 +156,8 @@ def call(operator: Operator, *args: Any, out: Sequence[np.ndarray | None] | None
         Arrays (None where optional) and attributes, in the order of the declaration.
     out : sequence of arrays or None, optional
         One entry for each output; None has it allocated.
+    wanted : sequence of bool, optional
+        The outputs to compute where nothing records the call (a tape keeps residuals); the others may be None.
 
     Returns
     -------
@@ -163,7 +167,7 @@ def call(operator: Operator, *args: Any, out: Sequence[np.ndarray | None] | None
         hook = getattr(type(argument), "__fastnn_call__", None)
         if hook is not None:
             return hook(operator, args, out)
-    results = run(operator, args, out)
+    results = run(operator, args, out, wanted)
     return results[0] if len(results) == 1 else results
 
 
@@ -214,7 +218,8 @@ def _run_kernel(operator, kernel, args, out, wanted):
     """A fast kernel assigns to outputs allocated here, or to the user's own where those can be written to directly."""
     arrays, attributes = operator.split(args)
     arrays = tuple([a if a is None or (a.flags.c_contiguous and a.flags.aligned) else _compact(a) for a in arrays])
-    shapes = operator.shape(*[None if a is None else a.shape for a in arrays], *attributes)
+    described = (*[None if a is None else a.shape for a in arrays], *attributes)
+    shapes = operator.shape(*described)
     dtype = next(a.dtype for a in arrays if a is not None and a.dtype.kind == "f")
     outputs: list[np.ndarray | None] = []
     results: list[np.ndarray | None] = []
@@ -227,7 +232,9 @@ def _run_kernel(operator, kernel, args, out, wanted):
         if given is not None and _is_direct(operator, given, arrays):
             outputs.append(given)
         else:
-            outputs.append(_allocate(operator, name, shape, np.int64 if name in operator.integers else dtype))
+            outputs.append(
+                _allocate(operator, name, shape, operator.index_dtype(*described) if name in operator.integers else dtype)
+            )
         results.append(outputs[-1] if given is None else given)
     kernel(*arrays, *attributes, *outputs)
     for output, result in zip(outputs, results, strict=True):

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from . import isa
 
 Shape = tuple[int, ...]
@@ -55,6 +57,10 @@ class Draw(NamedTuple):
     high: float = 1.0
 
 
+def _int64(*_: Any) -> np.dtype:
+    return np.dtype(np.int64)
+
+
 class Operator:
     """One operator, declared as data.
 
@@ -78,7 +84,9 @@ class Operator:
     optional : tuple of str
         Params that may be None.
     integers : tuple of str
-        Params and outputs that hold int64 instead of the floating dtype of the call.
+        Params and outputs that hold integers instead of the floating dtype of the call.
+    index_dtype : callable, optional
+        ``index_dtype(*shapes_of_params, *attributes)`` -> dtype of the outputs among ``integers``; by default int64.
     backward : Operator, optional
         The operator that computes the gradients. Its params are ``"d" + output`` for each differentiable output, followed by
         the saved values, named like params or outputs of this operator. Its outputs are ``"d" + param``. Its attributes are
@@ -108,6 +116,7 @@ class Operator:
         outputs: tuple[str, ...] = ("y",),
         optional: tuple[str, ...] = (),
         integers: tuple[str, ...] = (),
+        index_dtype: Callable[..., np.dtype] = _int64,
         backward: Operator | None = None,
         needs: tuple[str, ...] = ("cython", "numba"),
         inplace: bool = False,
@@ -124,6 +133,7 @@ class Operator:
         self.outputs = outputs
         self.optional = optional
         self.integers = integers
+        self.index_dtype = index_dtype
         self.backward = backward
         self.needs = needs
         self.inplace = inplace
