@@ -56,7 +56,7 @@ def link_tree() -> None:
 
 
 def extensions() -> list[Extension]:
-    """The extensions to build: two small helpers, and every family's kernels once for each level."""
+    """The extensions to build: three small helpers, and every family's kernels once for each level."""
     levels = wanted_levels()
     if not levels:
         return []
@@ -65,7 +65,8 @@ def extensions() -> list[Extension]:
         for path in sorted(Path("kernels").glob("*/cython_kernels.pyx"))
         for level in levels
     ]
-    return [extension("kernels/processor.pyx"), extension("kernels/parallel.pyx"), *families]
+    helpers = [extension(f"kernels/{name}.pyx") for name in ("processor", "parallel", "boundary")]
+    return [*helpers, *families]
 
 
 def extension(source: str, level: str = "") -> Extension:

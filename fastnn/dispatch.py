@@ -77,8 +77,8 @@ def _default_order() -> tuple[str, ...]:
     return _order_from(name, "FASTNN_BACKEND") if name else BACKENDS
 
 
-_order: ContextVar[tuple[str, ...]] = ContextVar("fastnn_backends", default=_default_order())
-_observer: ContextVar[Callable[[Call], None] | None] = ContextVar("fastnn_observer", default=None)
+current_backends: ContextVar[tuple[str, ...]] = ContextVar("fastnn_backends", default=_default_order())
+current_observer: ContextVar[Callable[[Call], None] | None] = ContextVar("fastnn_observer", default=None)
 _scope: ContextVar[tuple[object, str]] = ContextVar("fastnn_scope", default=(None, "forward"))
 _chosen: dict[tuple[Operator, tuple[str, ...]], tuple[str, Callable[..., Any]]] = {}
 
@@ -102,31 +102,38 @@ def use_backend(name: str) -> Iterator[None]:
     ...     F.relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    token = _order.set(_order_from(name, "use_backend"))
+    token = current_backends.set(_order_from(name, "use_backend"))
     try:
         yield
     finally:
-        _order.reset(token)
+        current_backends.reset(token)
 
 
 def backend_for(operator: Operator) -> str:
     """The backend that would compute ``operator`` now."""
-    return _choose(operator, _order.get())[0]
+    return chosen(operator)[0]
+
+
+def chosen(operator: Operator) -> tuple[str, Callable[..., Any]]:
+    """The backend that would compute ``operator`` now, and its kernel."""
+    order = current_backends.get()
+    known = _chosen.get((operator, order))
+    return known if known is not None else _choose(operator, order)
 
 
 @contextmanager
 def observe(observer: Callable[[Call], None]) -> Iterator[None]:
     """Tell ``observer`` of every kernel call made in the block, in this thread and task."""
-    token = _observer.set(observer)
+    token = current_observer.set(observer)
     try:
         yield
     finally:
-        _observer.reset(token)
+        current_observer.reset(token)
 
 
 def observed() -> bool:
     """Whether somebody observes the calls of this thread and task."""
-    return _observer.get() is not None
+    return current_observer.get() is not None
 
 
 @contextmanager
@@ -178,11 +185,9 @@ def run(
     wanted: Sequence[bool] | None = None,
 ) -> Arrays:
     """Compute ``operator`` on NumPy arrays, whoever asks. ``wanted`` names the outputs to compute; the others are None."""
-    order = _order.get()
-    chosen = _chosen.get((operator, order))
-    backend, kernel = chosen if chosen is not None else _choose(operator, order)
+    backend, kernel = chosen(operator)
     execute = _run_reference if backend == "reference" else _run_kernel
-    observer = _observer.get()
+    observer = current_observer.get()
     if observer is None:
         return execute(operator, kernel, args, out, wanted)
     start = perf_counter_ns()

@@ -8,10 +8,11 @@ import pytest
 import fastnn
 import fastnn.kernels
 
-# adapters, cli > measure, training > plan, nn, optim, io > autograd > functional > dispatch > kernels
+# adapters, cli > measure, training > plan, nn, optim, io > autograd > functional > recall > dispatch > kernels
 LEVELS = [
     {"kernels"},
     {"dispatch", "random"},
+    {"recall"},
     {"functional", "threads"},
     {"autograd"},
     {"init", "io", "nn", "optim", "plan"},

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.functional import checks
+from fastnn.kernels.shape.operators import reshape
+from fastnn.recall import direct_pullback
 
 from . import tape
 from .tensor import Tensor
@@ -71,7 +73,39 @@ def vjp(f: Callable[..., Any], *arrays: Any, **params: Any) -> tuple[np.ndarray,
             gradients.append(computed if target is None else target)
         return tuple(gradients)
 
-    return y, pullback
+    return y, _direct(result, inputs, pullback)
+
+
+def _direct(result: Tensor, inputs: Sequence[Any], slow: Callable[..., Any]) -> Callable[..., Any]:
+    """``slow``, or a compiled pullback where the function is one operator with nothing but reshapes around it."""
+    y = _without_reshapes(result)
+    node = y._node
+    if not isinstance(node, tape.OperatorNode) or node.operator.variadic or len(node.outputs) != 1 or node.saved is None:
+        return slow
+    leaves = [None if parent is None else _without_reshapes(parent) for parent in node.parents]
+    numbers = [None if leaf is None else next((i for i, value in enumerate(inputs) if value is leaf), None) for leaf in leaves]
+    found = [number for number in numbers if number is not None]
+    if len(found) < sum(leaf is not None for leaf in leaves) or len(set(found)) < len(found):
+        return slow  # another operator before it, or an argument that gets two gradients
+    backward = node.operator.backward
+    assert backward is not None
+    by_name = {
+        "d" + name: (number, leaf.shape, parent.shape)
+        for name, number, leaf, parent in zip(node.operator.params, numbers, leaves, node.parents, strict=True)
+        if number is not None and leaf is not None and parent is not None
+    }
+    raw = tuple([value.numpy() if isinstance(value, Tensor) else value for value in inputs])
+    gradients = tuple([by_name.get(name) for name in backward.outputs])
+    return direct_pullback(backward, (result.numpy(), y.shape), (*node.saved, *node.attributes), gradients, raw, slow)
+
+
+def _without_reshapes(tensor: Tensor) -> Tensor:
+    """The Tensor that this one is the same elements of, in another shape."""
+    while isinstance(tensor._node, tape.OperatorNode) and tensor._node.operator is reshape:
+        (parent,) = tensor._node.parents
+        assert parent is not None
+        tensor = parent
+    return tensor
 
 
 def _input(name: str, value: Any) -> Any:

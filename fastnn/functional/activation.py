@@ -14,6 +14,7 @@ from fastnn.kernels import Operator
 from fastnn.kernels.activation import operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .reduction import amax
 from .shape import reshape
@@ -27,17 +28,20 @@ def _apply(operator: Operator, input: Any, out: Any, *attributes: Any, inplace: 
     return call(operator, x, *attributes, out=None if out is None else (out,))
 
 
+@remembered
 def identity(input: Any, *, out: Any = None) -> Any:
     """A copy of the input."""
     return _apply(operators.identity, input, out)
 
 
+@remembered
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False, *, out: Any = None) -> Any:
     """``x`` where ``x > threshold``, else ``value``; NaN passes."""
     limits = checks.number("threshold", threshold), checks.number("value", value)
     return _apply(operators.threshold, input, out, *limits, inplace=inplace)
 
 
+@remembered
 def step(input: Any, *, out: Any = None) -> Any:
     """Heaviside's step: 1 where ``x > 0``, else 0 (0 at 0). Its gradient is zero.
 
@@ -46,6 +50,7 @@ def step(input: Any, *, out: Any = None) -> Any:
     return _apply(operators.step, input, out)
 
 
+@remembered
 def sigmoid(input: Any, *, out: Any = None) -> Any:
     """``1 / (1 + exp(-x))``.
 
@@ -58,11 +63,13 @@ def sigmoid(input: Any, *, out: Any = None) -> Any:
     return _apply(operators.sigmoid, input, out)
 
 
+@remembered
 def tanh(input: Any, *, out: Any = None) -> Any:
     """Hyperbolic tangent."""
     return _apply(operators.tanh, input, out)
 
 
+@remembered
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False, *, out: Any = None) -> Any:
     """``x`` limited to [min_val, max_val]; the gradient is zero at the limits and beyond."""
     low, high = checks.real("min_val", min_val), checks.real("max_val", max_val)
@@ -71,6 +78,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     return _apply(operators.hardtanh, input, out, low, high, inplace=inplace)
 
 
+@remembered
 def relu(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
     """``max(x, 0)``, exact to the bit; NaN passes, and the gradient at 0 is 0.
 
@@ -93,11 +101,13 @@ def relu(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
     return _apply(operators.relu, input, out, inplace=inplace)
 
 
+@remembered
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False, *, out: Any = None) -> Any:
     """``x`` where ``x > 0``, else ``negative_slope * x``."""
     return _apply(operators.leaky_relu, input, out, checks.real("negative_slope", negative_slope), inplace=inplace)
 
 
+@remembered
 def prelu(input: Any, weight: Any, *, out: Any = None) -> Any:
     """``x`` where ``x > 0``, else ``weight * x``, with one weight for all or one for each channel (dimension 1).
 
@@ -123,6 +133,7 @@ def prelu(input: Any, weight: Any, *, out: Any = None) -> Any:
     return checks.deliver(y, out)
 
 
+@remembered
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False, *, out: Any = None) -> Any:
     """``x`` where ``x > 0``, else ``alpha * (exp(x) - 1)``.
 
@@ -131,6 +142,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False, *, out: Any = Non
     return _apply(operators.elu, input, out, checks.real("alpha", alpha), inplace=inplace)
 
 
+@remembered
 def selu(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
     """``1.0507 x`` where ``x > 0``, else ``1.0507 * 1.6733 * (exp(x) - 1)``.
 
@@ -139,6 +151,7 @@ def selu(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
     return _apply(operators.selu, input, out, inplace=inplace)
 
 
+@remembered
 def gelu(input: Any, approximate: str = "none", *, out: Any = None) -> Any:
     """``x * Phi(x)``, with Phi the normal distribution's; by erf, or with ``approximate="tanh"`` by its approximation.
 
@@ -148,6 +161,7 @@ def gelu(input: Any, approximate: str = "none", *, out: Any = None) -> Any:
     return _apply(operators.gelu if exact else operators.gelu_tanh, input, out)
 
 
+@remembered
 def silu(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
     """``x / (1 + exp(-x))``, also called swish.
 
@@ -156,6 +170,7 @@ def silu(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
     return _apply(operators.silu, input, out, inplace=inplace)
 
 
+@remembered
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0, *, out: Any = None) -> Any:
     """``log(1 + exp(beta x)) / beta``, and ``x`` itself where ``beta x > threshold``.
 
@@ -167,6 +182,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0, *, out: Any
     return _apply(operators.softplus, input, out, beta, checks.number("threshold", threshold))
 
 
+@remembered
 def softsign(input: Any, *, out: Any = None) -> Any:
     """``x / (1 + |x|)``."""
     return _apply(operators.softsign, input, out)

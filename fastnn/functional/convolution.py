@@ -11,6 +11,7 @@ from typing import Any
 from fastnn.kernels.convolution import operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .shape import index, reshape
 
@@ -104,6 +105,7 @@ def _conv(dims: int, input: Any, weight: Any, bias: Any, stride: Any, padding: A
     return checks.deliver(reshape(call(operators.conv2d, x, w, b, *geometry), result), out)
 
 
+@remembered
 def conv1d(
     input: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: str | Size = 0, dilation: Size = 1, groups: int = 1,
     *, out: Any = None,
@@ -139,6 +141,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups, out)
 
 
+@remembered
 def conv2d(
     input: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: str | Size = 0, dilation: Size = 1, groups: int = 1,
     *, out: Any = None,

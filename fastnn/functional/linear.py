@@ -8,10 +8,12 @@ from typing import Any
 from fastnn.kernels.linear import operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .shape import broadcast_to, reshape
 
 
+@remembered
 def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None) -> Any:
     """Affine map of the last dimension: ``y = x W^T + b``.
 
@@ -61,6 +63,7 @@ def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None) -> Any
     return checks.deliver(reshape(y, shape), out)
 
 
+@remembered
 def matmul(input: Any, other: Any, *, out: Any = None) -> Any:
     """Matrix product with NumPy's rules: leading dimensions broadcast, one-dimensional operands are a row or a column.
 

@@ -9,6 +9,7 @@ import numpy as np
 from fastnn.kernels.loss import operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .arithmetic import divide, multiply
 from .reduction import sum
@@ -54,6 +55,7 @@ def _weighted(losses: Any, weight: Any, reduction: str) -> Any:
     return sum(weighted) if reduction == "sum" else divide(sum(weighted), sum(w))
 
 
+@remembered
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Any:
     """Squared error ``(x - t)^2``.
 
@@ -89,6 +91,7 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = 
     return call(operators.mse, x, t, reduction)
 
 
+@remembered
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Any:
     """Absolute error ``|x - t|``; its gradient is 0 where x = t. Parameters, result and errors as in :func:`mse_loss`.
 
@@ -105,6 +108,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = N
     return call(operators.l1, x, t, reduction)
 
 
+@remembered
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
     """``d^2 / (2 beta)`` where ``d = |x - t| < beta``, else ``d - beta / 2`` (Girshick, Fast R-CNN, 2015, eq. 3).
 
@@ -178,6 +182,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     return call(operators.binary_cross_entropy, x, t, w, reduction)
 
 
+@remembered
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:

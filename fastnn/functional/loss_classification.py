@@ -11,6 +11,7 @@ from fastnn.kernels import Operator
 from fastnn.kernels.loss import operators
 
 from ..dispatch import call, run
+from ..recall import classes_fit, remembered
 from . import checks
 from .loss import _check_reduction, _plain
 from .shape import reshape
@@ -42,8 +43,8 @@ def _class_target(target: Any, x: Any, classes: int, ignore_index: int) -> np.nd
     """Classes in [0, C) or ``ignore_index``, as int64 of the shape of ``x`` without its class dimension."""
     t = checks.index_array("target", target)
     checks.check_shape("target", t, _positions(x))
-    wrong = ((t < 0) | (t >= classes)) & (t != ignore_index)
-    if wrong.any():
+    if not classes_fit(t, classes, ignore_index):
+        wrong = ((t < 0) | (t >= classes)) & (t != ignore_index)
         raise ValueError(f"target: expected classes in [0, {classes - 1}] or ignore_index {ignore_index}, got {t[wrong].flat[0]}")
     return t
 
@@ -63,6 +64,7 @@ def _loss(operator: Operator, reduction: str, shape: tuple[int, ...], x: Any, ta
     return reshape(y, shape) if reduction == "none" else y
 
 
+@remembered
 def cross_entropy(
     input: Any,
     target: Any,
@@ -124,6 +126,7 @@ def cross_entropy(
     return _loss(operators.cross_entropy, reduction, _positions(x), reshape(x, shape), t, w, ignore_index, smoothing)
 
 
+@remembered
 def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """Negative log likelihood, ``-w_t x_t``, of log-probabilities such as ``log_softmax`` gives.
 

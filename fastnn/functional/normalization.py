@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.kernels.normalization import operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .shape import reshape
 
@@ -48,6 +49,7 @@ def _update(mean: Any, var: Any, batch_mean: Any, batch_var: Any, momentum: floa
             value._touch()
 
 
+@remembered
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -121,6 +123,7 @@ def batch_norm(
     return reshape(y, x.shape)
 
 
+@remembered
 def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Normalize each example over its last dimensions: ``(x - mean) / sqrt(var + eps) * weight + bias``, var biased.
 
@@ -165,6 +168,7 @@ def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = 
     return reshape(y, x.shape)
 
 
+@remembered
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Normalize each example over groups of its channels: ``(x - mean) / sqrt(var + eps) * weight + bias``, var biased.
 

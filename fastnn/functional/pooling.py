@@ -10,6 +10,7 @@ from fastnn.kernels.pooling import operators
 from fastnn.kernels.shape import operators as shape_operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .shape import reshape
 
@@ -97,6 +98,7 @@ def _max_pool(
     return _deliver_max(results, shape, x.dtype, return_indices, out)
 
 
+@remembered
 def max_pool1d(
     input: Any,
     kernel_size: Size,
@@ -125,6 +127,7 @@ def max_pool1d(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices, out)
 
 
+@remembered
 def max_pool2d(
     input: Any,
     kernel_size: Size,
@@ -199,6 +202,7 @@ def _avg_pool(
     return checks.deliver(reshape(y, shape), out)
 
 
+@remembered
 def avg_pool1d(
     input: Any,
     kernel_size: Size,
@@ -226,6 +230,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None, out)
 
 
+@remembered
 def avg_pool2d(
     input: Any,
     kernel_size: Size,
@@ -297,6 +302,7 @@ def _adaptive_avg_pool(dims: int, input: Any, output_size: OutputSize, out: Any)
     return checks.deliver(reshape(call(operators.adaptive_avg_pool2d, x, size), shape), out)
 
 
+@remembered
 def adaptive_max_pool1d(input: Any, output_size: OutputSize, return_indices: bool = False, *, out: Any = None) -> Any:
     """Maxima over as many windows of a sequence as asked for. Input (N, C, L) or (C, L); the rest as ``adaptive_max_pool2d``.
 
@@ -310,6 +316,7 @@ def adaptive_max_pool1d(input: Any, output_size: OutputSize, return_indices: boo
     return _adaptive_max_pool(1, input, output_size, return_indices, out)
 
 
+@remembered
 def adaptive_max_pool2d(input: Any, output_size: OutputSize, return_indices: bool = False, *, out: Any = None) -> Any:
     """Maxima over as many windows as asked for: window i covers ``floor(i H / OH) <= h < ceil((i + 1) H / OH)``.
 
@@ -342,6 +349,7 @@ def adaptive_max_pool2d(input: Any, output_size: OutputSize, return_indices: boo
     return _adaptive_max_pool(2, input, output_size, return_indices, out)
 
 
+@remembered
 def adaptive_avg_pool1d(input: Any, output_size: OutputSize, *, out: Any = None) -> Any:
     """Means over as many windows of a sequence as asked for. Input (N, C, L) or (C, L); the rest as ``adaptive_avg_pool2d``.
 
@@ -355,6 +363,7 @@ def adaptive_avg_pool1d(input: Any, output_size: OutputSize, *, out: Any = None)
     return _adaptive_avg_pool(1, input, output_size, out)
 
 
+@remembered
 def adaptive_avg_pool2d(input: Any, output_size: OutputSize, *, out: Any = None) -> Any:
     """Means over as many windows as asked for. Arguments, windows and errors as for ``adaptive_max_pool2d``.
 

@@ -11,6 +11,7 @@ from fastnn.kernels.reduction import operators
 from fastnn.kernels.shape import operators as shape_operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .shape import permute, reshape
 
@@ -73,6 +74,7 @@ def _reduce(operator: Operator, input: Any, dim: Dims, keepdim: bool, out: Any, 
     return checks.deliver(reshape(result[0] if len(operator.outputs) > 1 else result, folded.shape), out)
 
 
+@remembered
 def sum(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Sum over some or all dimensions.
 
@@ -111,6 +113,7 @@ def sum(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None)
     return _reduce(operators.sum, input, dim, keepdim, out)
 
 
+@remembered
 def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Mean over some or all dimensions; NaN over nothing. Arguments and errors as for ``sum``.
 
@@ -124,6 +127,7 @@ def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None
     return _reduce(operators.mean, input, dim, keepdim, out)
 
 
+@remembered
 def var(input: Any, dim: Dims = None, *, correction: float = 1, keepdim: bool = False, out: Any = None) -> Any:
     """Variance over some or all dimensions: ``sum((x - mean)^2) / max(R - correction, 0)`` of R elements.
 
@@ -203,6 +207,7 @@ def min(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _extremum(operators.amin, input, dim, keepdim)
 
 
+@remembered
 def amax(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The largest element over some or all dimensions; NaN where there is one.
 
@@ -219,6 +224,7 @@ def amax(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None
     return _reduce(operators.amax, input, dim, keepdim, out)
 
 
+@remembered
 def amin(input: Any, dim: Dims = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The smallest element over some or all dimensions; NaN where there is one. Otherwise as ``amax``.
 

@@ -9,6 +9,7 @@ from fastnn.kernels import Operator
 from fastnn.kernels.softmax import operators
 
 from ..dispatch import call
+from ..recall import remembered
 from . import checks
 from .shape import reshape
 
@@ -28,6 +29,7 @@ def _softmax(operator: Operator, input: Any, dim: Any, out: Any) -> Any:
     return checks.deliver(reshape(call(operator, reshape(x, folded)), shape), out)
 
 
+@remembered
 def softmax(input: Any, dim: int | None = None, *, out: Any = None) -> Any:
     """``exp(x) / sum exp(x)`` along ``dim``, computed from ``x - max x`` so that nothing overflows; NaN over nothing but -inf.
 
@@ -52,6 +54,7 @@ def softmax(input: Any, dim: int | None = None, *, out: Any = None) -> Any:
     return _softmax(operators.softmax, input, dim, out)
 
 
+@remembered
 def log_softmax(input: Any, dim: int | None = None, *, out: Any = None) -> Any:
     """``x - log sum exp(x)`` along ``dim``: the logarithm of softmax, without its loss of digits.
 
