@@ -45,8 +45,9 @@ def remembered(function: Function) -> Function:
     """
     if boundary is None:
         return function
-    memory = boundary.Remembered(function, dispatch.current_backends, dispatch.current_observer, _learn)
-    return functools.update_wrapper(memory, function)
+    memory: Any = boundary.Remembered(function, dispatch.current_backends, dispatch.current_observer, _learn)
+    functools.update_wrapper(memory, function)
+    return memory
 
 
 def classes_fit(target: np.ndarray, classes: int, ignored: int) -> bool:
@@ -71,7 +72,11 @@ def _learn(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
 
 def _memory(
-    call: dispatch.Call, checks: list[tuple[np.ndarray, int, int]], values: tuple[Any, ...], names: tuple[str, ...], result: np.ndarray
+    call: dispatch.Call,
+    checks: list[tuple[np.ndarray, int, int]],
+    values: tuple[Any, ...],
+    names: tuple[str, ...],
+    result: np.ndarray,
 ) -> Any:
     """One call as the boundary remembers it, or None where its kernel works on anything but the arguments' own memory."""
     given = {index: value for index, value in enumerate(values) if isinstance(value, np.ndarray)}
