@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -253,3 +254,33 @@ def test_two_operators_have_no_direct_pullback():
     _, pullback = fastnn.vjp(lambda x: F.linear(x, x), x)
     assert not isinstance(pullback, recall.boundary.Pullback)
     np.testing.assert_allclose(pullback(np.eye(3, dtype=np.float32))[0], 2 * x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*CALLS, *PULLBACKS])
+def test_nothing_is_allocated_with_out(name):
+    if name in CALLS and "out" not in inspect.signature(CALLS[name][0]).parameters:
+        pytest.skip("a loss is a number and has no out")
+    if name in CALLS:
+        function, args, kwargs = CALLS[name]
+        large = tuple([np.concatenate([a] * 50) if index == 0 else a for index, a in enumerate(args)])
+        kwargs = {**kwargs, "out": np.empty_like(function(*large, **kwargs))}
+    else:
+        f, arrays = PULLBACKS[name]
+        large = tuple(
+            [
+                np.concatenate([a] * 50) if index == 0 or a.ndim == 1 and name == "cross_entropy" else a
+                for index, a in enumerate(arrays)
+            ]
+        )
+        y, function = fastnn.vjp(f, *large)
+        args, kwargs = (np.ones_like(y),), {"out": tuple(np.empty_like(a) if a.dtype.kind == "f" else None for a in large)}
+        large = args
+    for _ in range(2):
+        function(*large, **kwargs)
+    tracemalloc.start()
+    try:
+        function(*large, **kwargs)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1500, f"{peak} bytes"
