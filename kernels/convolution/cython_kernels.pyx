@@ -22,6 +22,14 @@ cdef enum:
     CHUNKS = 8            # partial sums of a small weight gradient
     SMALL_WEIGHTS = 65536
 
+cdef enum:  # what is computed
+    FORWARD
+    DATA_GRADIENT
+    WEIGHT_GRADIENT
+
+cdef enum:  # and how
+    PATCHES
+
 
 cdef Geometry _geometry(
     cnp.ndarray x, cnp.ndarray w, cnp.ndarray y, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups
@@ -35,6 +43,11 @@ cdef Geometry _geometry(
     g.dh, g.dw = dilation
     g.groups = groups
     return g
+
+
+cdef int algorithm(const Geometry* g, int task) noexcept nogil:
+    """How to compute one task (FORWARD, DATA_GRADIENT or WEIGHT_GRADIENT) of this shape."""
+    return PATCHES
 
 
 cdef int _threads(const Geometry* g) noexcept nogil:
@@ -68,7 +81,7 @@ cdef void _forward_block(
         k0 += BLOCK_K
 
 
-cdef int _forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
+cdef int _patches_forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
     cdef int threads = _threads(g), t
     cdef Py_ssize_t space = gemm_workspace(sizeof(real)), pixels = g.P * g.Q
     cdef Py_ssize_t blocks = (pixels + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS
@@ -87,6 +100,11 @@ cdef int _forward(const real* x, const real* w, const real* b, real* y, const Ge
                 workspace + t * space)
     free(workspace)
     return 0
+
+
+cdef int _forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
+    cdef int how = algorithm(g, FORWARD)
+    return _patches_forward(x, w, b, y, g)
 
 
 def conv2d(
@@ -135,7 +153,7 @@ cdef void _dw_block(
             p0 += BLOCK_K
 
 
-cdef int _dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
+cdef int _patches_dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
     """Small weights: the images in up to CHUNKS parts with a sum each, added in order. Large ones: one part, columns shared out."""
     cdef int threads = _threads(g), t
     cdef Py_ssize_t K = g.C * g.KH * g.KW, weights = g.groups * g.O * K, pixels = g.P * g.Q
@@ -186,7 +204,7 @@ cdef void _dx_image(const real* dy, const real* w, real* dx, const Geometry* g, 
         p0 += BLOCK_COLUMNS
 
 
-cdef int _dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcept nogil:
+cdef int _patches_dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcept nogil:
     cdef int threads = _threads(g), t
     cdef Py_ssize_t space = gemm_workspace(sizeof(real)) + BLOCK_K * BLOCK_COLUMNS * sizeof(real)
     cdef Py_ssize_t units = g.N * g.groups, unit
@@ -200,6 +218,16 @@ cdef int _dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcep
                 workspace + t * space)
     free(workspace)
     return 0
+
+
+cdef int _dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcept nogil:
+    cdef int how = algorithm(g, DATA_GRADIENT)
+    return _patches_dx(dy, w, dx, g)
+
+
+cdef int _dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
+    cdef int how = algorithm(g, WEIGHT_GRADIENT)
+    return _patches_dw(dy, x, dw, g)
 
 
 cdef void _db(const real* dy, real* db, const Geometry* g) noexcept nogil:
