@@ -12,6 +12,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport data, is_float32, length, real
+from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_channels_forward
 from fastnn.kernels.convolution.patches cimport Geometry, gather_patches, scatter_patches
 from fastnn.kernels.gemm cimport BLOCK_COLUMNS, BLOCK_K, TILE_BYTES, TILE_ROWS, gemm, gemm_workspace, multiply_panels, pack
 from fastnn.kernels.parallel cimport threads_for
@@ -29,6 +30,7 @@ cdef enum:  # what is computed
 
 cdef enum:  # and how
     PATCHES
+    FEW_CHANNELS
 
 
 cdef Geometry _geometry(
@@ -47,6 +49,8 @@ cdef Geometry _geometry(
 
 cdef int algorithm(const Geometry* g, int task) noexcept nogil:
     """How to compute one task (FORWARD, DATA_GRADIENT or WEIGHT_GRADIENT) of this shape."""
+    if task == FORWARD and few_channels_fits(g):
+        return FEW_CHANNELS
     return PATCHES
 
 
@@ -104,6 +108,8 @@ cdef int _patches_forward(const real* x, const real* w, const real* b, real* y, 
 
 cdef int _forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
     cdef int how = algorithm(g, FORWARD)
+    if how == FEW_CHANNELS:
+        return few_channels_forward(x, w, b, y, g)
     return _patches_forward(x, w, b, y, g)
 
 
