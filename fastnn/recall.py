@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,23 +17,28 @@ from fastnn.kernels import Operator
 
 from . import dispatch
 
+PLAIN = (type(None), bool, int, float, str, tuple)  # values whose equality says that a check would find the same again
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+boundary: Any
+pullback: Any
 try:
-    boundary: Any = importlib.import_module("fastnn.kernels.boundary")
+    boundary, pullback = map(importlib.import_module, ("fastnn.kernels.boundary", "fastnn.kernels.pullback"))
 except ModuleNotFoundError as error:
-    if error.name != "fastnn.kernels.boundary":
+    if error.name not in ("fastnn.kernels.boundary", "fastnn.kernels.pullback"):
         raise
-    boundary = None
+    boundary = pullback = None
 
 
-class _Recorder(list[dispatch.Call]):
+class Recorder(list[dispatch.Call]):
     """What happens in one call of a function: an observer of its kernels, and the values that were checked."""
 
     def __init__(self) -> None:
         self.checks: list[tuple[np.ndarray, int, int]] = []
 
     def __call__(self, call: dispatch.Call) -> None:
+        """Note one kernel call."""
         if call.operator.name != "reshape":  # a view: it shows in the shapes of what comes before and after
             self.append(call)
 
@@ -53,32 +58,34 @@ def remembered(function: Function) -> Function:
 def classes_fit(target: np.ndarray, classes: int, ignored: int) -> bool:
     """Whether every element of an int64 array lies in [0, classes) or is ``ignored``; checked again in every remembered call."""
     recorder = dispatch.current_observer.get()
-    if isinstance(recorder, _Recorder):
+    if isinstance(recorder, Recorder):
         recorder.checks.append((target, classes, ignored))
     if boundary is not None and target.flags.c_contiguous and target.flags.aligned:
         return boundary.valid_classes(target, classes, ignored)
     return not (((target < 0) | (target >= classes)) & (target != ignored)).any()
 
 
+def remembers(function: Any) -> bool:
+    """Whether a function is a remembered one."""
+    return boundary is not None and type(function) is boundary.Remembered
+
+
 def _learn(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
     """The result of a call, and what is to be remembered of it, or None."""
-    recorder = _Recorder()
+    recorder = Recorder()
     with dispatch.observe(recorder):
         result = function(*args, **kwargs)
-    if len(recorder) != 1 or type(result) is not np.ndarray or recorder[0].backend == "reference":
+    if type(result) is not np.ndarray:
         return result, None
     named = {name: value for name, value in kwargs.items() if name != "out"}
-    return result, _memory(recorder[0], recorder.checks, (*args, *named.values()), tuple(named), result)
+    return result, _memory(recorder, args, named, result, residuals=False)
 
 
-def _memory(
-    call: dispatch.Call,
-    checks: list[tuple[np.ndarray, int, int]],
-    values: tuple[Any, ...],
-    names: tuple[str, ...],
-    result: np.ndarray,
-) -> Any:
+def _memory(recorder: Recorder, args: tuple[Any, ...], named: dict[str, Any], result: np.ndarray, residuals: bool) -> Any:
     """One call as the boundary remembers it, or None where its kernel works on anything but the arguments' own memory."""
+    if len(recorder) != 1 or recorder[0].backend == "reference":
+        return None
+    call, checks, values = recorder[0], recorder.checks, (*args, *named.values())
     given = {index: value for index, value in enumerate(values) if isinstance(value, np.ndarray)}
     arrays, attributes = call.operator.split(call.args)
     output = call.outputs[0]
@@ -92,16 +99,17 @@ def _memory(
         return None
     if {*given} != {s for s in (*sources, *checked) if s is not None}:
         return None  # an array that decided something else
+    outputs = [(a.shape, a.dtype.num) if a is not None and (residuals or a is output) else None for a in call.outputs]
     try:
         return boundary.Memory(
             dispatch.chosen(call.operator)[1],
             dispatch.current_backends.get(),
-            names,
+            tuple(named),
             tuple([[value.shape, value.dtype.num] if isinstance(value, np.ndarray) else value for value in values]),
             tuple([None if s is None else (s, a.shape) for s, a in zip(sources, arrays, strict=True)]),
             attributes,
-            len(call.outputs),
-            (result.shape, output.shape, result.dtype.num),
+            tuple(outputs),
+            result.shape,
             call.operator.inplace,
             tuple([(s, classes, ignored) for s, (_, classes, ignored) in zip(checked, checks, strict=True)]),
         )
@@ -109,41 +117,79 @@ def _memory(
         return None
 
 
-def direct_pullback(
-    operator: Operator,
-    dy: tuple[np.ndarray, tuple[int, ...]],
-    constants: tuple[Any, ...],
-    gradients: tuple[Any, ...],
-    inputs: tuple[np.ndarray, ...],
-    slow: Callable[..., Any],
-) -> Callable[..., Any]:
-    """``slow``, or a compiled pullback for a function of one operator, whose backward operator is given.
+class Direct(NamedTuple):
+    """A function that is one operator with nothing but reshapes around it, as its pullback needs it.
 
-    Parameters
+    Attributes
     ----------
-    operator : Operator
+    backward : Operator
     dy : (array, shape)
         An array like the result, and the shape that the kernel sees.
     constants : tuple
         What the kernel takes after ``dy``.
     gradients : tuple
-        For each output None, or (number of the argument, its shape, the shape that the kernel sees).
+        For each output of the kernel None, or (number of the argument, its shape, the shape that the kernel sees).
+    """
+
+    backward: Operator
+    dy: tuple[np.ndarray, tuple[int, ...]]
+    constants: tuple[Any, ...]
+    gradients: tuple[Any, ...]
+
+
+def compiled_pullback(
+    direct: Direct, inputs: tuple[Any, ...], slow: Callable[..., Any], again: Callable[..., Any]
+) -> tuple[Callable[..., Any], Any]:
+    """A compiled pullback, and the Gradients that other calls may share; ``(slow, None)`` where there can be none.
+
+    Parameters
+    ----------
+    direct : Direct
     inputs : tuple
         The arguments, where only arrays count.
     slow : callable
         The Python way, which takes every call that the compiled one does not.
+    again : callable
+        ``again(function, arguments, params)`` -> the Python way of another call like this one.
     """
-    backend, kernel = dispatch.chosen(operator)
-    arrays = (dy[0], *inputs, *operator.split((None, *constants))[0])
+    backend, kernel = dispatch.chosen(direct.backward)
+    arrays = (direct.dy[0], *inputs, *direct.backward.split((None, *direct.constants))[0])
     if boundary is None or backend == "reference" or not all(a is None or (is_ready(a) and a.size) for a in arrays):
-        return slow
-    like = (dy[0].shape, dy[1], dy[0].dtype.num)
+        return slow, None
+    like = (direct.dy[0].shape, direct.dy[1], direct.dy[0].dtype.num)
     try:
-        return boundary.Pullback(
-            kernel, dispatch.current_backends, dispatch.current_observer, like, constants, gradients, inputs, slow
+        gradients = pullback.Gradients(
+            kernel, dispatch.current_backends, dispatch.current_observer, like, direct.gradients, len(inputs), again
         )
+        return pullback.Pullback(gradients, direct.constants, inputs, slow), gradients
     except ValueError:  # more dimensions or arguments than it has room for
-        return slow
+        return slow, None
+
+
+def remember_gradient(
+    function: Any,
+    args: tuple[Any, ...],
+    params: dict[str, Any],
+    recorder: Recorder,
+    result: np.ndarray,
+    direct: Direct,
+    gradients: Any,
+) -> None:
+    """Have the next call like this one go straight to the forward kernel, and its pullback to the backward kernel."""
+    if not all(type(value) is np.ndarray or type(value) in PLAIN for value in (*args, *params.values())):
+        return
+    call = _memory(recorder, args, params, result, residuals=True)
+    if call is None:
+        return
+    arrays, attributes = recorder[0].operator.split(recorder[0].args)
+    passed = (*arrays, *attributes, *recorder[0].outputs)
+    constants: list[Any] = []
+    for value in direct.constants:
+        number = next((i for i, other in enumerate(passed) if other is value), None) if isinstance(value, np.ndarray) else None
+        if number is None and isinstance(value, np.ndarray):
+            return
+        constants.append([value] if number is None else number)
+    function.keep(boundary.Record(call, gradients, tuple(constants)))
 
 
 def is_ready(array: Any) -> bool:

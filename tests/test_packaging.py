@@ -76,7 +76,7 @@ def test_without_compiled_kernels_numba_computes_and_says_so_once():
         "import sys, warnings, pathlib, importlib\n"
         "class Absent:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name in ('fastnn.kernels.processor', 'fastnn.kernels.parallel', 'fastnn.kernels.boundary'):\n"
+        "        if name in ('fastnn.kernels.processor', 'fastnn.kernels.parallel', 'fastnn.kernels.pullback', 'fastnn.kernels.boundary'):\n"
         "            raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "with warnings.catch_warnings(record=True) as caught:\n"

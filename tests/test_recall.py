@@ -212,8 +212,8 @@ PULLBACKS = {
 def test_direct_pullback(name):
     f, arrays = PULLBACKS[name]
     y, pullback = fastnn.vjp(f, *arrays)
-    assert isinstance(pullback, recall.boundary.Pullback)
-    dy = normal(*y.shape, seed=3) if y.shape else np.float32(0.5) + np.zeros_like(y)
+    assert isinstance(pullback, recall.pullback.Pullback)
+    dy = normal(*y.shape, seed=3) if y.shape else np.float32(0.5)
     with dispatch.observe(lambda call: None):  # the Python way
         expected = pullback(dy)
     out = tuple(np.full_like(a, np.nan) if a.dtype.kind == "f" else None for a in arrays)
@@ -250,9 +250,9 @@ def test_direct_pullback_refuses_what_the_python_way_refuses():
 def test_two_operators_have_no_direct_pullback():
     x, w = normal(3, 5), normal(4, 5, seed=1)
     _, pullback = fastnn.vjp(lambda x, w: F.relu(F.linear(x, w)), x, w)
-    assert not isinstance(pullback, recall.boundary.Pullback)
+    assert not isinstance(pullback, recall.pullback.Pullback)
     _, pullback = fastnn.vjp(lambda x: F.linear(x, x), x)
-    assert not isinstance(pullback, recall.boundary.Pullback)
+    assert not isinstance(pullback, recall.pullback.Pullback)
     np.testing.assert_allclose(pullback(np.eye(3, dtype=np.float32))[0], 2 * x, rtol=1e-6)
 
 
@@ -268,7 +268,7 @@ def test_nothing_is_allocated_with_out(name):
         f, arrays = PULLBACKS[name]
         large = tuple(
             [
-                np.concatenate([a] * 50) if index == 0 or a.ndim == 1 and name == "cross_entropy" else a
+                np.concatenate([a] * 50) if index == 0 or (a.ndim == 1 and name == "cross_entropy") else a
                 for index, a in enumerate(arrays)
             ]
         )
@@ -284,3 +284,68 @@ def test_nothing_is_allocated_with_out(name):
     finally:
         tracemalloc.stop()
     assert peak < 1500, f"{peak} bytes"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_remembered_vjp_gives_the_same_bits(name, kernels_called):
+    function, args, kwargs = CALLS[name]
+    arrays = tuple(a for a in args if isinstance(a, np.ndarray))
+    rest = [a for a in args if not isinstance(a, np.ndarray)]
+    names = [n for n in inspect.signature(function).parameters if n not in kwargs][len(arrays) :]
+    kwargs = {**kwargs, **dict(zip(names, rest, strict=False))}
+    fastnn.vjp(function, *arrays, **kwargs)
+    kernels_called.clear()
+    fresh = tuple(map(other_values, arrays))
+    y, pullback = fastnn.vjp(function, *fresh, **kwargs)
+    dy = normal(*y.shape, seed=3) if y.shape else np.float32(0.5)
+    gradients = pullback(dy)
+    assert not kernels_called, "not remembered"
+    with dispatch.observe(lambda call: None):  # the Python way
+        expected, slow = fastnn.vjp(function, *fresh, **kwargs)
+        wanted = slow(dy)
+        again = pullback(dy)
+    np.testing.assert_array_equal(y, expected)
+    assert y.shape == expected.shape and y.dtype == expected.dtype
+    for result, second, right in zip(gradients, again, wanted, strict=True):
+        assert (result is None) == (right is None) == (second is None)
+        if right is not None:
+            np.testing.assert_array_equal(result, right)
+            np.testing.assert_array_equal(second, right)
+
+
+def test_a_remembered_vjp_refuses_what_the_first_one_refused():
+    scores, target = normal(6, 4), classes(6, 4)
+    for _ in range(2):
+        _, pullback = fastnn.vjp(F.cross_entropy, scores, target)
+    with pytest.raises(ValueError, match="target"):
+        fastnn.vjp(F.cross_entropy, scores, target + 4)
+    with pytest.raises(ValueError, match="input"):
+        fastnn.vjp(F.cross_entropy, np.float32(1), target)
+    with pytest.raises(TypeError, match="dy"):
+        pullback(np.ones((), np.float64))
+    with pytest.raises(ValueError, match="out"):
+        pullback(np.ones((), np.float32), (scores, None))
+
+
+def test_a_remembered_vjp_keeps_its_own_arrays():
+    x = normal(5)
+    fastnn.vjp(F.tanh, x)
+    first, pull_first = fastnn.vjp(F.tanh, x)
+    kept = first.copy()
+    second, _ = fastnn.vjp(F.tanh, x + 1)
+    assert not np.shares_memory(first, second)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_allclose(pull_first(np.ones(5, np.float32))[0], 1 - np.tanh(x) ** 2, rtol=1e-5)
+
+
+def test_a_vjp_follows_the_backend():
+    x = normal(5)
+    for _ in range(2):
+        fastnn.vjp(F.relu, x)
+    seen = []
+    with fastnn.use_backend("reference"), dispatch.observe(lambda call: seen.append(call.backend)):
+        fastnn.vjp(F.relu, x)[1](x)
+    assert seen == ["reference", "reference"]
+    with fastnn.use_backend("reference"):
+        _, pullback = fastnn.vjp(F.relu, x)
+    assert not isinstance(pullback, recall.pullback.Pullback)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
+from fastnn import dispatch, recall
 from fastnn.functional import checks
 from fastnn.kernels.shape.operators import reshape
-from fastnn.recall import direct_pullback
 
 from . import tape
 from .tensor import Tensor
@@ -47,6 +48,25 @@ def vjp(f: Callable[..., Any], *arrays: Any, **params: Any) -> tuple[np.ndarray,
     >>> pullback(np.array([1.0, 1.0]))
     (array([0., 1.]),)
     """
+    memory: Any = f if recall.remembers(f) else None
+    known = None if memory is None else memory.recorded(arrays, params)
+    if known is not None:
+        return known
+    recorder = recall.Recorder() if memory is not None and not dispatch.observed() else None
+    with nullcontext() if recorder is None else dispatch.observe(recorder):
+        result, inputs, y, slow = _on_tape(f, arrays, params)
+    direct = _direct(result, inputs)
+    if direct is None:
+        return y, slow
+    raw = tuple([value.numpy() if isinstance(value, Tensor) else value for value in inputs])
+    pullback, gradients = recall.compiled_pullback(direct, raw, slow, _python_pullback)
+    if recorder is not None and gradients is not None:
+        recall.remember_gradient(f, arrays, params, recorder, y, direct, gradients)
+    return y, pullback
+
+
+def _on_tape(f: Callable[..., Any], arrays: Sequence[Any], params: dict[str, Any]) -> tuple[Tensor, list[Any], np.ndarray, Any]:
+    """The result of ``f`` with its graph, the leaves, the value, and the pullback in Python."""
     inputs = [_input(f"arrays[{index}]", value) for index, value in enumerate(arrays)]
     with tape.enable_grad():
         result = f(*inputs, **params)
@@ -73,20 +93,25 @@ def vjp(f: Callable[..., Any], *arrays: Any, **params: Any) -> tuple[np.ndarray,
             gradients.append(computed if target is None else target)
         return tuple(gradients)
 
-    return y, _direct(result, inputs, pullback)
+    return result, inputs, y, pullback
 
 
-def _direct(result: Tensor, inputs: Sequence[Any], slow: Callable[..., Any]) -> Callable[..., Any]:
-    """``slow``, or a compiled pullback where the function is one operator with nothing but reshapes around it."""
+def _python_pullback(f: Callable[..., Any], arrays: tuple[Any, ...], params: dict[str, Any]) -> Callable[..., Any]:
+    """The pullback of a call whose value was computed without a tape."""
+    return _on_tape(f, arrays, params)[-1]
+
+
+def _direct(result: Tensor, inputs: Sequence[Any]) -> recall.Direct | None:
+    """What a compiled pullback needs, where the function is one operator with nothing but reshapes around it."""
     y = _without_reshapes(result)
     node = y._node
     if not isinstance(node, tape.OperatorNode) or node.operator.variadic or len(node.outputs) != 1 or node.saved is None:
-        return slow
+        return None
     leaves = [None if parent is None else _without_reshapes(parent) for parent in node.parents]
     numbers = [None if leaf is None else next((i for i, value in enumerate(inputs) if value is leaf), None) for leaf in leaves]
     found = [number for number in numbers if number is not None]
     if len(found) < sum(leaf is not None for leaf in leaves) or len(set(found)) < len(found):
-        return slow  # another operator before it, or an argument that gets two gradients
+        return None  # another operator before it, or an argument that gets two gradients
     backward = node.operator.backward
     assert backward is not None
     by_name = {
@@ -94,9 +119,8 @@ def _direct(result: Tensor, inputs: Sequence[Any], slow: Callable[..., Any]) -> 
         for name, number, leaf, parent in zip(node.operator.params, numbers, leaves, node.parents, strict=True)
         if number is not None and leaf is not None and parent is not None
     }
-    raw = tuple([value.numpy() if isinstance(value, Tensor) else value for value in inputs])
     gradients = tuple([by_name.get(name) for name in backward.outputs])
-    return direct_pullback(backward, (result.numpy(), y.shape), (*node.saved, *node.attributes), gradients, raw, slow)
+    return recall.Direct(backward, (result.numpy(), y.shape), (*node.saved, *node.attributes), gradients)
 
 
 def _without_reshapes(tensor: Tensor) -> Tensor:

@@ -1,0 +1,40 @@
+"""A pullback without Python: what :mod:`fastnn.kernels.boundary` makes for a remembered function."""
+
+from cpython.contextvars cimport PyContextVar_Get
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+
+from fastnn.kernels.layouts cimport Layout
+
+cdef extern from "Python.h":
+    object PyObject_Vectorcall(object callable, PyObject** args, size_t count, PyObject* names)
+
+cdef enum:
+    MOST_ARGUMENTS = 24  # of a kernel: arrays, attributes and outputs
+
+
+cdef inline PyObject* current(object variable) except NULL:
+    """The value of a context variable that has a default. Borrowed: the context or the variable holds it."""
+    cdef PyObject* value = NULL
+    PyContextVar_Get(variable, NULL, &value)
+    Py_DECREF(<object> value)
+    return value
+
+
+cdef class Gradients:
+    cdef object kernel, state, observer, order, again
+    cdef int inputs, outputs
+    cdef Layout dy, dy_view
+    cdef Layout layouts[MOST_ARGUMENTS]
+    cdef Layout views[MOST_ARGUMENTS]
+    cdef int arguments[MOST_ARGUMENTS]
+    cdef bint fits(self, Py_ssize_t argument, PyObject* target) noexcept
+
+
+cdef class Pullback:
+    cdef Gradients gradients
+    cdef tuple constants, inputs
+    cdef object function, slow
+    cdef dict params
+    cdef bint accepts(self, PyObject* dy, tuple out)
+    cdef object python_way(self, object dy, object out)
