@@ -15,7 +15,24 @@ from typing import Any
 
 import llvmlite
 import numba
+from llvmlite import binding
 from numba import config, njit
+
+from . import isa
+
+_LEVEL_BYTES = {"v2": 16, "v3": 32, "v4": 64}
+
+
+def _vector_bytes() -> int:
+    """The width of a vector register: that of the level in use, or of what Numba compiles for."""
+    if isa.level() in _LEVEL_BYTES:
+        return _LEVEL_BYTES[isa.level()]
+    features = config.CPU_FEATURES if config.CPU_FEATURES is not None else binding.get_host_cpu_features().flatten()
+    names = features.split(",")
+    return 64 if "+avx512f" in names else 32 if "+avx" in names else 16
+
+
+VECTOR_BYTES = _vector_bytes()
 
 
 @cache
@@ -24,7 +41,7 @@ def _cache_folder() -> str:
 
     Numba notices a change only in the file of the kernel itself, not in one that it calls: so all sources are hashed.
     """
-    state = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    state = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {VECTOR_BYTES}".encode())
     for file in sorted(Path(__file__).parent.glob("**/*numba*.py")):
         state.update(file.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR")
@@ -52,3 +69,8 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def reassociating_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with reassociation as well, so that a sum vectorises. The order is still fixed for a given processor."""
     return _compile(function, {"contract", "reassoc", "nsz"})
+
+
+def helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that only kernels call: nothing to call it from Python is made, and it is kept as a part of them."""
+    return njit(nogil=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)

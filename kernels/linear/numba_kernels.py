@@ -1,90 +1,68 @@
-"""Products of matrices, compiled just in time.
+"""Products of matrices, compiled just in time: register tiles of explicit vectors, and dot products for few rows.
 
-A constant trip count makes Numba emit scalar code, so there is no register tile here: rows of the result are built up from whole
-rows of the right operand, four at a time, which vectorises and reads every row of the result a quarter as often.
+One jitted product serves every transposition of its operands, so that it is compiled once for each dtype.
 """
 
 import numpy as np
 
-from ..numba_support import kernel, reassociating_kernel
+from ..numba_gemm import gemm, gemm_space, weighted_sum
+from ..numba_support import kernel
+from ..numba_tiles import DOTS, dots
+from ..numba_vectors import add, at, lanes, load_part, pointer, store_part
 
-COLUMNS = 512  # columns of the right operand that are walked at a time: four rows of them stay in L1
-CHUNK = 64  # of k: its rows of the right operand stay in L2
-
-
-@kernel
-def transpose(a):
-    rows, columns = a.shape
-    result = np.empty((columns, rows), a.dtype)
-    for i in range(0, rows, 16):
-        for j in range(0, columns, 16):
-            for ii in range(i, min(i + 16, rows)):
-                for jj in range(j, min(j + 16, columns)):
-                    result[jj, ii] = a[ii, jj]
-    return result
+FEW_ROWS = 4  # with fewer rows a tile is mostly empty, and packing the weights costs more than their product
 
 
 @kernel
-def _add_rows(y, a0, a1, a2, a3, b0, b1, b2, b3):
-    for j in range(y.size):
-        y[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
+def _product(a, a_transposed, b, b_transposed, y, accumulate):
+    """y = or += a b"""
+    m, n = y.shape
+    k = a.shape[0] if a_transposed else a.shape[1]
+    workspace = np.empty(gemm_space(2 * lanes(pointer(y)), n, k), y.dtype)
+    a_row, a_k = (1, m) if a_transposed else (k, 1)
+    b_k, b_column = (1, k) if b_transposed else (n, 1)
+    gemm(pointer(y), n, pointer(a), a_row, a_k, pointer(b), b_k, b_column, m, n, k, accumulate, workspace)
 
 
 @kernel
-def _add_row(y, a, b):
-    for j in range(y.size):
-        y[j] += a * b[j]
-
-
-@kernel
-def _clear(y):
-    flat = y.reshape(y.size)
-    for i in range(flat.size):
-        flat[i] = 0
-
-
-@kernel
-def accumulate(a, b, y):
-    """y += a b, in chunks of k with a sum of their own: long float32 sums keep their digits."""
-    rows, depth = a.shape
-    scratch = np.empty(COLUMNS, y.dtype)
-    for j in range(0, y.shape[1], COLUMNS):
-        for p in range(0, depth, CHUNK):
-            end = min(p + CHUNK, depth)
-            for i in range(rows):
-                row = y[i, j : j + COLUMNS]
-                total = scratch[: row.size]
-                _clear(total)
-                k = p
-                while k + 4 <= end:
-                    _add_rows(
-                        total, a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3],
-                        b[k, j : j + COLUMNS], b[k + 1, j : j + COLUMNS], b[k + 2, j : j + COLUMNS], b[k + 3, j : j + COLUMNS],
-                    )  # fmt: skip
-                    k += 4
-                while k < end:
-                    _add_row(total, a[i, k], b[k, j : j + COLUMNS])
-                    k += 1
-                _add_row(row, y.dtype.type(1), total)
-
-
-@reassociating_kernel
-def dot(a, b):
-    total = a.dtype.type(0)
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-@kernel
-def _linear(x, w, y):
-    """y += x w^T"""
-    if x.shape[0] < 4:
+def _dot_rows(x, w, b, biased, y):
+    """y = x w^T + b for few rows: w is read once for each of them."""
+    outputs, k = w.shape
+    step = min(DOTS, lanes(pointer(y)))
+    for o in range(0, outputs, step):
+        count = min(step, outputs - o)
         for n in range(x.shape[0]):
-            for o in range(w.shape[0]):
-                y[n, o] += dot(x[n], w[o])
-    else:
-        accumulate(x, transpose(w), y)
+            total = dots(k, at(pointer(x), n * k), at(pointer(w), o * k), k, count)
+            if biased:
+                total = add(total, load_part(pointer(b), o, count))
+            store_part(pointer(y), n * outputs + o, total, count)
+
+
+@kernel
+def _weighted_rows(dy, w, dx):
+    """dx = dy w for few rows"""
+    outputs, inputs = w.shape
+    scratch = np.empty(inputs, w.dtype)
+    for n in range(dy.shape[0]):
+        weighted_sum(
+            at(pointer(dy), n * outputs), 1, pointer(w), inputs, outputs, inputs, at(pointer(dx), n * inputs), pointer(scratch)
+        )
+
+
+@kernel
+def _outer(dy, x, dw):
+    """dw = dy^T x for few rows"""
+    outputs, inputs = dw.shape
+    scratch = np.empty(inputs, dw.dtype)
+    for o in range(outputs):
+        target = at(pointer(dw), o * inputs)
+        weighted_sum(at(pointer(dy), o), outputs, pointer(x), inputs, dy.shape[0], inputs, target, pointer(scratch))
+
+
+@kernel
+def _sum_rows(dy, db):
+    one, scratch = np.ones(1, dy.dtype), np.empty(db.size, dy.dtype)
+    weighted_sum(pointer(one), 0, pointer(dy), db.size, dy.shape[0], db.size, pointer(db), pointer(scratch))
 
 
 @kernel
@@ -95,55 +73,44 @@ def _fill_rows(y, b):
             row[o] = b[o]
 
 
-@kernel
-def _sum_rows(dy, db):
-    for n in range(dy.shape[0]):
-        _add_row(db, dy.dtype.type(1), dy[n])
-
-
 def linear(x, w, b, y):
-    if b is None:
-        _clear(y)
-    else:
+    if x.shape[0] < FEW_ROWS:
+        _dot_rows(x, w, w.reshape(-1) if b is None else b, b is not None, y)
+        return
+    if b is not None:
         _fill_rows(y, b)
-    _linear(x, w, y)
+    _product(x, False, w, True, y, b is not None)
 
 
 def linear_backward(dy, x, w, dx, dw, db):
+    few = x.shape[0] < FEW_ROWS
     if dx is not None:
-        _clear(dx)
-        accumulate(dy, w, dx)
+        _weighted_rows(dy, w, dx) if few else _product(dy, False, w, False, dx, False)
     if dw is not None:
-        _clear(dw)
-        accumulate(transpose(dy), x, dw)
+        _outer(dy, x, dw) if few else _product(dy, True, x, False, dw, False)
     if db is not None:
-        _clear(db)
         _sum_rows(dy, db)
 
 
 @kernel
+def _products(a, a_transposed, b, b_transposed, y):
+    """y[i] = a[i] b[i]"""
+    batch, m, n = y.shape
+    k = a.shape[1] if a_transposed else a.shape[2]
+    workspace = np.empty(gemm_space(2 * lanes(pointer(y)), n, k), y.dtype)
+    a_row, a_k = (1, m) if a_transposed else (k, 1)
+    b_k, b_column = (1, k) if b_transposed else (n, 1)
+    for i in range(batch):
+        left, right = at(pointer(a), i * m * k), at(pointer(b), i * k * n)
+        gemm(at(pointer(y), i * m * n), n, left, a_row, a_k, right, b_k, b_column, m, n, k, False, workspace)
+
+
 def matmul(a, b, y):
-    _clear(y)
-    for i in range(a.shape[0]):
-        accumulate(a[i], b[i], y[i])
-
-
-@kernel
-def _matmul_da(dy, b, da):
-    _clear(da)
-    for i in range(b.shape[0]):
-        accumulate(dy[i], transpose(b[i]), da[i])
-
-
-@kernel
-def _matmul_db(dy, a, db):
-    _clear(db)
-    for i in range(a.shape[0]):
-        accumulate(transpose(a[i]), dy[i], db[i])
+    _products(a, False, b, False, y)
 
 
 def matmul_backward(dy, a, b, da, db):
     if da is not None:
-        _matmul_da(dy, b, da)
+        _products(dy, False, b, True, da)
     if db is not None:
-        _matmul_db(dy, a, db)
+        _products(a, True, dy, False, db)

@@ -1,0 +1,178 @@
+"""Register tiles of the matrix product and the transpose of a block, written as LLVM's loops over vectors."""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .numba_vectors import TILE_ROWS, Vector, _call, _fma, _llvm, _load_part, _place, _shuffle, _splat, _store_part, _sum_lanes
+
+AHEAD = 8  # rows of b that are fetched before they are needed: its block lies in the second cache
+_int64 = ir.IntType(64)
+ROWS = tuple(range(1, TILE_ROWS + 1))
+
+
+def _loop(builder, count, values, body):
+    """Run ``values = body(values)`` ``count`` times; returns the values at the end."""
+    before = builder.block
+    head, block, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    left = builder.phi(_int64)
+    phis = [builder.phi(value.type) for value in values]
+    builder.cbranch(builder.icmp_signed(">", left, _int64(0)), block, after)
+    builder.position_at_end(block)
+    results = body(phis)
+    for phi, value, result in zip([left, *phis], [count, *values], [builder.sub(left, _int64(1)), *results], strict=True):
+        phi.add_incoming(value, before)
+        phi.add_incoming(result, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return phis
+
+
+def prefetch(builder, pointer):
+    """Begin to bring the line of ``pointer`` into the first cache."""
+    flags = [ir.IntType(32)(value) for value in (0, 3, 1)]  # to read, kept near, data
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, *flags)
+
+
+def _tile(builder, vector, rows, k, a, b, out, accumulate):
+    """One tile of ``rows`` rows: all its sums stay in registers."""
+
+    def step(values):
+        a, b, *sums = values
+        for j in (0, 1):
+            prefetch(builder, builder.gep(b, [_int64((2 * AHEAD + j) * vector.count)]))
+        left, right = (builder.load(_place(builder, vector, b, _int64(j * vector.count)), align=4) for j in (0, 1))
+        for i in range(rows):
+            factor = _splat(builder, builder.load(builder.gep(a, [_int64(i)])), vector.count)
+            sums[2 * i] = _fma(builder, factor, left, sums[2 * i])
+            sums[2 * i + 1] = _fma(builder, factor, right, sums[2 * i + 1])
+        return [builder.gep(a, [_int64(rows)]), builder.gep(b, [_int64(2 * vector.count)]), *sums]
+
+    zero = ir.Constant(vector, None)
+    _, _, *sums = _loop(builder, k, [a, b] + 2 * rows * [zero], step)
+    for index, value in enumerate(sums):
+        place = _place(builder, vector, out, _int64(index * vector.count))
+        earlier = builder.select(accumulate, builder.load(place, align=4), zero)
+        builder.store(builder.fadd(value, earlier), place, align=4)
+
+
+def _by_count(builder, wanted, counts, emit):
+    """Code of its own for each of ``counts``."""
+    done = builder.append_basic_block("done")
+    switch = builder.switch(wanted, done)
+    for count in counts:
+        block = builder.append_basic_block(f"count{count}")
+        switch.add_case(_int64(count), block)
+        builder.position_at_end(block)
+        emit(count)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+@intrinsic
+def tile(typingctx, rows, k, a, b, out, accumulate):
+    """out[rows][2 vectors] = or += the sum over k > 0 of a[k][rows] b[k][2 vectors], each element in ascending order of k."""
+
+    def codegen(context, builder, signature, args):
+        wanted, *arguments = args
+        _by_count(builder, wanted, ROWS, lambda rows: _tile(builder, _llvm(a), rows, *arguments))
+
+    return types.void(types.intp, types.intp, a, b, out, types.boolean), codegen
+
+
+@intrinsic
+def transpose_block(typingctx, source, stride, count, target, width):
+    """target[j * width + i] = source[i * stride + j] for a square of vectors; rows from ``count`` on repeat the last one before it."""
+
+    def codegen(context, builder, signature, args):
+        source_, stride_, count_, target_, width_ = args
+        vector = _llvm(source)
+        size, last = vector.count, builder.sub(count_, _int64(1))
+        rows = []
+        for i in range(size):
+            row = builder.select(builder.icmp_signed("<", _int64(i), last), _int64(i), last)
+            rows.append(builder.load(_place(builder, vector, source_, builder.mul(row, stride_)), align=4))
+        for _ in range(size.bit_length() - 1):  # after as many perfect shuffles every row is a column
+            half = size // 2
+            pairs = [
+                [_shuffle(builder, a, b, [j // 2 + size * (j % 2) + start for j in range(size)]) for start in (0, half)]
+                for a, b in zip(rows[:half], rows[half:], strict=True)
+            ]
+            rows = [vector for pair in pairs for vector in pair]
+        for j, row in enumerate(rows):
+            builder.store(row, _place(builder, vector, target_, builder.mul(_int64(j), width_)), align=4)
+
+    return types.void(source, types.intp, types.intp, target, types.intp), codegen
+
+
+DOTS = 8  # rows of ``dots``: as many sums as hide the latency of a multiply-add
+
+
+@intrinsic
+def dots(typingctx, k, x, w, stride, count):
+    """The vector of sums over j < k of x[j] w[i * stride + j], for i < min(DOTS, lanes); rows from ``count`` on repeat the last one."""
+
+    def codegen(context, builder, signature, args):
+        k, x, w, stride, count = args
+        vector = _llvm(signature.args[1])
+        lanes = _int64(vector.count)
+        last = builder.sub(count, _int64(1))
+        rows = []
+        for i in range(min(DOTS, vector.count)):
+            row = builder.select(builder.icmp_signed("<", _int64(i), last), _int64(i), last)
+            rows.append(builder.gep(w, [builder.mul(row, stride)]))
+
+        def step(values):
+            j, *sums = values
+            factor = builder.load(_place(builder, vector, x, j), align=4)
+            terms = [builder.load(_place(builder, vector, row, j), align=4) for row in rows]
+            return [builder.add(j, lanes), *(_fma(builder, factor, t, s) for t, s in zip(terms, sums, strict=True))]
+
+        j, *sums = _loop(builder, builder.sdiv(k, lanes), [_int64(0)] + len(rows) * [ir.Constant(vector, None)], step)
+        rest = builder.sub(k, j)
+        factor = _load_part(builder, vector, x, j, rest)
+        sums = [_fma(builder, factor, _load_part(builder, vector, r, j, rest), s) for r, s in zip(rows, sums, strict=True)]
+        return _sum_lanes(builder, sums)
+
+    return Vector(x.dtype)(k, x, w, stride, count), codegen
+
+
+GROUP = 8  # rows that ``weigh_rows`` adds up
+
+
+def _weigh_rows(builder, vector, count, n, weights, step, source, stride, out, accumulate):
+    lanes, zero = _int64(vector.count), ir.Constant(vector, None)
+    factors, rows = [], []
+    for i in range(count):
+        weight = builder.load(builder.gep(weights, [builder.mul(step, _int64(i))]))
+        factors.append(_splat(builder, weight, vector.count))
+        rows.append(builder.gep(source, [builder.mul(stride, _int64(i))]))
+
+    def total(load):
+        value = builder.select(accumulate, load(out), zero)
+        for factor, row in zip(factors, rows, strict=True):
+            value = _fma(builder, factor, load(row), value)
+        return value
+
+    def whole(values):
+        (j,) = values
+        place = _place(builder, vector, out, j)
+        builder.store(total(lambda p: builder.load(_place(builder, vector, p, j), align=4)), place, align=4)
+        return [builder.add(j, lanes)]
+
+    (j,) = _loop(builder, builder.sdiv(n, lanes), [_int64(0)], whole)
+    rest = builder.sub(n, j)
+    _store_part(builder, vector, out, j, total(lambda p: _load_part(builder, vector, p, j, rest)), rest)
+
+
+@intrinsic
+def weigh_rows(typingctx, count, n, weights, step, source, stride, out, accumulate):
+    """out[j] = or += the sum over i < count <= GROUP of weights[i * step] source[i * stride + j], for j < n."""
+
+    def codegen(context, builder, signature, args):
+        wanted, *arguments = args
+        _by_count(builder, wanted, range(1, GROUP + 1), lambda count: _weigh_rows(builder, _llvm(out), count, *arguments))
+
+    return types.void(types.intp, types.intp, weights, types.intp, source, types.intp, out, types.boolean), codegen
