@@ -14,6 +14,7 @@ from libc.string cimport memset
 from fastnn.kernels.arrays cimport data, is_float32, length, real
 from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_channels_forward
 from fastnn.kernels.convolution.patches cimport Geometry, gather_patches, scatter_patches
+from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_fits, winograd_forward
 from fastnn.kernels.gemm cimport BLOCK_COLUMNS, BLOCK_K, TILE_BYTES, TILE_ROWS, gemm, gemm_workspace, multiply_panels, pack
 from fastnn.kernels.parallel cimport threads_for
 
@@ -31,6 +32,7 @@ cdef enum:  # what is computed
 cdef enum:  # and how
     PATCHES
     FEW_CHANNELS
+    WINOGRAD
 
 
 cdef Geometry _geometry(
@@ -51,6 +53,8 @@ cdef int algorithm(const Geometry* g, int task) noexcept nogil:
     """How to compute one task (FORWARD, DATA_GRADIENT or WEIGHT_GRADIENT) of this shape."""
     if task == FORWARD and few_channels_fits(g):
         return FEW_CHANNELS
+    if task != WEIGHT_GRADIENT and winograd_fits(g, task == DATA_GRADIENT):
+        return WINOGRAD
     return PATCHES
 
 
@@ -110,6 +114,8 @@ cdef int _forward(const real* x, const real* w, const real* b, real* y, const Ge
     cdef int how = algorithm(g, FORWARD)
     if how == FEW_CHANNELS:
         return few_channels_forward(x, w, b, y, g)
+    if how == WINOGRAD:
+        return winograd_forward(x, w, b, y, g, 2)
     return _patches_forward(x, w, b, y, g)
 
 
@@ -228,6 +234,8 @@ cdef int _patches_dx(const real* dy, const real* w, real* dx, const Geometry* g)
 
 cdef int _dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcept nogil:
     cdef int how = algorithm(g, DATA_GRADIENT)
+    if how == WINOGRAD:
+        return winograd_dx(dy, w, dx, g, 2)
     return _patches_dx(dy, w, dx, g)
 
 

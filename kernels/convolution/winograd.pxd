@@ -1,0 +1,345 @@
+# cython: cdivision=True
+"""3x3 convolution of stride 1 and its data gradient by Winograd's minimal filtering: m x m outputs a tile, m = 2 or 4.
+
+The tiles of a batch, counted over images, rows and columns, go in blocks whose windows fit into L2; within a block in panels as wide as
+a register tile. Each of the (m + 2)^2 products of windows and weights is a matrix product over the channels.
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport isfinite
+from libc.string cimport memcpy, memset
+
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.convolution.blocks cimport Block, fill_block, round_up
+from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
+from fastnn.kernels.gemm cimport transpose_f32, transpose_f64
+from fastnn.kernels.parallel cimport threads_for
+
+cdef extern from "simd/winograd.h" nogil:
+    enum:
+        SPAN_BYTES "FASTNN_SPAN_BYTES"
+        ROWS "FASTNN_WINOGRAD_ROWS"
+        VECTORS "FASTNN_WINOGRAD_VECTORS"
+    void input_f32 "fastnn_winograd_input_f32"(
+        int m, const float* x, Py_ssize_t pitch, Py_ssize_t phase, float* v, Py_ssize_t stride) noexcept
+    void input_f64 "fastnn_winograd_input_f64"(
+        int m, const double* x, Py_ssize_t pitch, Py_ssize_t phase, double* v, Py_ssize_t stride) noexcept
+    void weights_f32 "fastnn_winograd_weights_f32"(
+        int m, const float* w, int turn, float* u, Py_ssize_t group, Py_ssize_t stride) noexcept
+    void weights_f64 "fastnn_winograd_weights_f64"(
+        int m, const double* w, int turn, double* u, Py_ssize_t group, Py_ssize_t stride) noexcept
+    void tile_f32 "fastnn_winograd_tile_f32"(Py_ssize_t vectors, Py_ssize_t depth, const float* u, const float* v, float* p) noexcept
+    void tile_f64 "fastnn_winograd_tile_f64"(Py_ssize_t vectors, Py_ssize_t depth, const double* u, const double* v, double* p) noexcept
+    void output_f32 "fastnn_winograd_output_f32"(
+        int m, const float* p, Py_ssize_t stride, float bias, float* y, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t columns,
+        float* checked) noexcept
+    void output_f64 "fastnn_winograd_output_f64"(
+        int m, const double* p, Py_ssize_t stride, double bias, double* y, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t columns,
+        double* checked) noexcept
+
+cdef enum:
+    TAPS = 9
+    WINDOW_BYTES = 1600 * 1024  # of L2, for the windows of a block
+
+cdef struct Correlation:  # what is computed; the data gradient is one of dy with the weights turned and their channels exchanged
+    Py_ssize_t N, C, H, W, O, P, Q, top, left
+    Py_ssize_t w_out, w_in  # elements from one output or input channel's weights to the next's
+    int turn                # 1, or -1 for turned weights
+    int m
+    Py_ssize_t down, across, tiles  # tiles of an image, and of the batch
+
+cdef struct Run:  # neighbouring tiles, at most as many as a vector has lanes
+    Py_ssize_t image, row, column          # of the first tile
+    Py_ssize_t panel, vectors, lane        # the panel's first lane and its width, the run's lane in it
+    Py_ssize_t source, rows, columns       # in the phases of the input; how many outputs of the tiles exist
+
+
+cdef inline bint winograd_fits(const Geometry* g, bint gradient) noexcept nogil:
+    """Where the error bound allows it: by default for at least 64 channels."""
+    return (
+        g.groups == 1 and g.KH == 3 and g.KW == 3 and g.sh == 1 and g.sw == 1 and g.dh == 1 and g.dw == 1
+        and g.C >= 64 and (g.O >= 64 or not gradient) and g.N * g.P * g.Q * g.O > 0 and g.H * g.W > 0
+    )
+
+
+cdef inline Correlation correlation(const Geometry* g, bint gradient, int m) noexcept nogil:
+    cdef Correlation s
+    s.N, s.m = g.N, m
+    if gradient:
+        s.C, s.H, s.W, s.O, s.P, s.Q = g.O, g.P, g.Q, g.C, g.H, g.W
+        s.top, s.left = 2 - g.top, 2 - g.left
+        s.w_out, s.w_in, s.turn = TAPS, g.C * TAPS, -1
+    else:
+        s.C, s.H, s.W, s.O, s.P, s.Q = g.C, g.H, g.W, g.O, g.P, g.Q
+        s.top, s.left = g.top, g.left
+        s.w_out, s.w_in, s.turn = g.C * TAPS, TAPS, 1
+    s.down, s.across = (s.P + m - 1) // m, (s.Q + m - 1) // m
+    s.tiles = s.N * s.down * s.across
+    return s
+
+
+# ----------------------------------------------------------------------------------------------------------------------- weights
+
+
+cdef inline Py_ssize_t slab(Py_ssize_t itemsize) noexcept nogil:
+    """Output channels whose weights are transformed together."""
+    return max(<Py_ssize_t> ROWS, SPAN_BYTES // itemsize)
+
+
+cdef inline Py_ssize_t weights_stride(Py_ssize_t C, Py_ssize_t itemsize) noexcept nogil:
+    """Elements from xi to xi + 1: a cache line more than a slab, lest all of them fall into one set of L1."""
+    return slab(itemsize) * C + 64 // itemsize
+
+
+cdef inline void transform_slab(const real* w, const Correlation* s, Py_ssize_t o0, real* u) noexcept nogil:
+    """u[xi][channel // ROWS][c][channel % ROWS] for the slab of output channels from o0 on; zeros for those that do not exist."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), width = slab(sizeof(real)), c, o, i, t
+    cdef Py_ssize_t columns = round_up(TAPS, lanes), u_stride = weights_stride(s.C, sizeof(real))
+    cdef real copied[16 * TAPS + 16]
+    cdef real taps[16 * 16]
+    cdef const real* end = w + s.O * s.C * TAPS
+    cdef const real* source
+    cdef Py_ssize_t stride
+    o = 0
+    while o < width:
+        for c in range(s.C):
+            source = w + (o0 + o) * s.w_out + c * s.w_in
+            stride = s.w_out
+            if o0 + o + lanes > s.O or source + (lanes - 1) * stride + columns > end:
+                memset(copied, 0, sizeof(copied))
+                for i in range(min(lanes, s.O - o0 - o)):
+                    memcpy(copied + i * TAPS, source + i * stride, TAPS * sizeof(real))
+                source = copied
+                stride = TAPS
+            t = 0
+            while t < columns:
+                if real is float:
+                    transpose_f32(source + t, stride, taps + t * lanes, lanes)
+                else:
+                    transpose_f64(source + t, stride, taps + t * lanes, lanes)
+                t += lanes
+            t = 0 if s.turn == 1 else TAPS - 1
+            if real is float:
+                weights_f32(s.m, taps + t * lanes, s.turn, u + o + c * ROWS, s.C * ROWS, u_stride)
+            else:
+                weights_f64(s.m, taps + t * lanes, s.turn, u + o + c * ROWS, s.C * ROWS, u_stride)
+        o += lanes
+
+
+# ------------------------------------------------------------------------------------------------------------------------- tiles
+
+
+cdef inline Py_ssize_t list_runs(Run* run, const Correlation* s, Py_ssize_t first, Py_ssize_t last, Py_ssize_t lanes) noexcept nogil:
+    """The runs of tiles first to last, cut at ends of rows and of panels. Returns their number."""
+    cdef Py_ssize_t n = 0, t = first, place, top = 0, image = -1, panel, wide = VECTORS * lanes
+    while t < last:
+        place = t - first
+        panel = place // wide
+        run[n].column = t % s.across
+        run[n].row = t // s.across % s.down
+        run[n].image = t // (s.across * s.down)
+        run[n].vectors = min(<Py_ssize_t> VECTORS, (last - first - panel * wide + lanes - 1) // lanes)
+        run[n].panel = panel * (wide * s.C + lanes)
+        run[n].lane = place % wide
+        if run[n].image != image:
+            image = run[n].image
+            top = run[n].row
+        run[n].source = (run[n].row - top) * s.m * s.m * (s.across + 1) + run[n].column
+        place = min(min(s.across - run[n].column, lanes), min(wide - run[n].lane, last - t))
+        run[n].rows = min(<Py_ssize_t> s.m, s.P - run[n].row * s.m)
+        run[n].columns = min(place * s.m, s.Q - run[n].column * s.m)
+        t += place
+        n += 1
+    return n
+
+
+cdef inline void transform_input(
+    const real* x, const Correlation* s, const Run* run, Py_ssize_t runs, real* rows, real* v, Py_ssize_t v_stride
+) noexcept nogil:
+    """The windows of all runs: v[xi * v_stride + panel][c][lane]."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), c, i, j, k
+    cdef Block block
+    cdef real* to
+    block.phases, block.in_columns, block.pitch = s.m, s.across + 1, s.m * (s.across + 1)
+    for c in range(s.C):
+        i = 0
+        while i < runs:
+            j = i + 1
+            while j < runs and run[j].image == run[i].image:
+                j += 1
+            block.in_rows = (run[j - 1].row - run[i].row + 1) * s.m + 2
+            block.plane = block.in_rows * block.pitch
+            fill_block(
+                rows, &block, x + (run[i].image * s.C + c) * s.H * s.W, 1, s.H, s.W, run[i].row * s.m - s.top, -s.left)
+            for k in range(i, j):
+                to = v + run[k].panel + c * run[k].vectors * lanes + run[k].lane
+                if real is float:
+                    input_f32(s.m, rows + run[k].source, block.pitch, block.in_columns, to, v_stride)
+                else:
+                    input_f64(s.m, rows + run[k].source, block.pitch, block.in_columns, to, v_stride)
+            i = j
+
+
+cdef inline void mend(
+    const real* x, const real* w, real bias, real* y, const Correlation* s, Py_ssize_t o, const Run* run
+) noexcept nogil:
+    """Those outputs of a run that are not finite, directly: Winograd's sums spread NaN and infinity over a tile, and overflow earlier."""
+    cdef Py_ssize_t i, j, p, q, c, t, row, column
+    cdef double total
+    for i in range(run.rows):
+        for j in range(run.columns):
+            p = run.row * s.m + i
+            q = run.column * s.m + j
+            if isfinite(y[((run.image * s.O + o) * s.P + p) * s.Q + q]):
+                continue
+            total = bias
+            for c in range(s.C):
+                for t in range(TAPS):
+                    row = p - s.top + t // 3
+                    column = q - s.left + t % 3
+                    if 0 <= row < s.H and 0 <= column < s.W:
+                        total += <double> w[o * s.w_out + c * s.w_in + (t if s.turn == 1 else TAPS - 1 - t)] * x[
+                            ((run.image * s.C + c) * s.H + row) * s.W + column]
+            y[((run.image * s.O + o) * s.P + p) * s.Q + q] = <real> total
+
+
+cdef inline void transform_output(
+    const real* x, const real* w, const real* b, real* y, const Correlation* s, const Run* run, Py_ssize_t runs,
+    Py_ssize_t o0, const real* products,
+) noexcept nogil:
+    """ROWS output channels of the runs of one panel."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), row = run.vectors * lanes, o, i, k
+    cdef real checked[16]
+    cdef real bias, total
+    cdef real* to
+    for o in range(o0, min(o0 + ROWS, s.O)):
+        bias = b[o] if b != NULL else 0
+        memset(checked, 0, sizeof(checked))
+        for k in range(runs):
+            to = y + ((run[k].image * s.O + o) * s.P + run[k].row * s.m) * s.Q + run[k].column * s.m
+            if real is float:
+                output_f32(
+                    s.m, products + (o - o0) * row + run[k].lane, ROWS * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
+            else:
+                output_f64(
+                    s.m, products + (o - o0) * row + run[k].lane, ROWS * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
+        total = 0
+        for i in range(lanes):
+            total += checked[i]
+        if total != 0:
+            for k in range(runs):
+                mend(x, w, bias, y, s, o, run + k)
+
+
+# ------------------------------------------------------------------------------------------------------------------------ blocks
+
+
+cdef struct Spaces:  # in elements but for runs
+    Py_ssize_t tiles, runs, v_stride, windows, rows, products, weights
+
+
+cdef inline Spaces spaces(const Correlation* s, Py_ssize_t tiles, Py_ssize_t itemsize) noexcept nogil:
+    """What a block of so many tiles needs."""
+    cdef Spaces a
+    cdef Py_ssize_t lanes = SPAN_BYTES // itemsize, window = (s.m + 2) * (s.m + 2), wide = VECTORS * lanes
+    a.tiles = tiles
+    a.runs = tiles * sizeof(Run)
+    a.v_stride = (tiles + wide - 1) // wide * lanes + round_up(tiles, lanes) * s.C
+    a.windows = window * a.v_stride
+    a.rows = (s.m * min(s.down, tiles // s.across + 2) + 2) * s.m * (s.across + 1) + 2 * lanes
+    a.products = window * ROWS * wide + lanes
+    a.weights = window * weights_stride(s.C, itemsize)
+    return a
+
+
+cdef inline void winograd_block(
+    const real* x, const real* w, const real* u, const real* b, real* y, const Correlation* s, const Spaces* a,
+    Py_ssize_t first, Py_ssize_t last, Py_ssize_t o0, Py_ssize_t o1, char* space,
+) noexcept nogil:
+    """Tiles first to last, output channels o0 to o1, a whole number of slabs; u is NULL where the weights are not transformed yet."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), window = (s.m + 2) * (s.m + 2), width = slab(sizeof(real))
+    cdef Py_ssize_t u_stride = weights_stride(s.C, sizeof(real))
+    cdef real* v = <real*> space
+    cdef real* products = v + a.windows
+    cdef real* rows = products + a.products
+    cdef real* local = rows + round_up(a.rows, lanes)
+    cdef Run* run = <Run*> (local + (a.weights if u == NULL else 0))
+    cdef Py_ssize_t runs = list_runs(run, s, first, last, lanes), i, j, o = o0, part, xi
+    cdef const real* weights
+    transform_input(x, s, run, runs, rows, v, a.v_stride)
+    while o < o1:
+        weights = u + o // width * a.weights
+        if u == NULL:
+            transform_slab(w, s, o, local)
+            weights = local
+        i = 0
+        while i < runs:
+            j = i + 1
+            while j < runs and run[j].panel == run[i].panel:
+                j += 1
+            part = 0
+            while part < width and o + part < s.O:
+                for xi in range(window):
+                    if real is float:
+                        tile_f32(
+                            run[i].vectors, s.C, weights + xi * u_stride + part * s.C, v + xi * a.v_stride + run[i].panel,
+                            products + xi * ROWS * run[i].vectors * lanes)
+                    else:
+                        tile_f64(
+                            run[i].vectors, s.C, weights + xi * u_stride + part * s.C, v + xi * a.v_stride + run[i].panel,
+                            products + xi * ROWS * run[i].vectors * lanes)
+                transform_output(x, w, b, y, s, run + i, j - i, o + part, products)
+                part += ROWS
+            i = j
+        o += width
+
+
+cdef inline int winograd(const real* x, const real* w, const real* b, real* y, const Correlation* s) noexcept nogil:
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), window = (s.m + 2) * (s.m + 2), wide = VECTORS * lanes
+    cdef Py_ssize_t slabs = (s.O + slab(sizeof(real)) - 1) // slab(sizeof(real)), width = slab(sizeof(real))
+    cdef int threads = threads_for(s.tiles * window * s.C * s.O // 16), t
+    cdef Py_ssize_t most = max(WINDOW_BYTES // (window * s.C * <Py_ssize_t> sizeof(real)) // wide, 1) * wide
+    cdef Py_ssize_t blocks = round_up((s.tiles + most - 1) // most, threads)
+    cdef Py_ssize_t tiles = round_up((s.tiles + blocks - 1) // blocks, wide), parts = 1, units, unit
+    blocks = (s.tiles + tiles - 1) // tiles
+    while blocks * parts < threads and parts < slabs:
+        parts += 1
+    units = blocks * parts
+    threads = <int> min(<Py_ssize_t> threads, units)
+    cdef Spaces a = spaces(s, min(tiles, s.tiles), sizeof(real))
+    cdef Py_ssize_t shared = slabs * a.weights if blocks > 1 else 0, own = a.weights if blocks == 1 else 0
+    cdef Py_ssize_t space = round_up((a.windows + a.products + a.rows + own + 2 * lanes) * sizeof(real) + a.runs, 4096) + 192
+    cdef char* memory = workspace(round_up(shared * sizeof(real), 64) + threads * space)
+    cdef real* u = <real*> memory if shared else NULL
+    if memory == NULL:
+        return -1
+    memory += round_up(shared * sizeof(real), 64)
+    if threads == 1:
+        if u != NULL:
+            for unit in range(slabs):
+                transform_slab(w, s, unit * width, u + unit * a.weights)
+        for unit in range(units):
+            winograd_block(x, w, u, b, y, s, &a, unit * tiles, min((unit + 1) * tiles, s.tiles), 0, slabs * width, memory)
+    else:
+        if u != NULL:
+            for unit in prange(slabs, num_threads=threads, schedule="static"):
+                transform_slab(w, s, unit * width, u + unit * a.weights)
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            for unit in range(units * t // threads, units * (t + 1) // threads):
+                winograd_block(
+                    x, w, u, b, y, s, &a, unit // parts * tiles, min((unit // parts + 1) * tiles, s.tiles),
+                    unit % parts * slabs // parts * width, (unit % parts + 1) * slabs // parts * width, memory + t * space)
+    workspace_done()
+    return 0
+
+
+cdef inline int winograd_forward(const real* x, const real* w, const real* b, real* y, const Geometry* g, int m) noexcept nogil:
+    cdef Correlation s = correlation(g, False, m)
+    return winograd(x, w, b, y, &s)
+
+
+cdef inline int winograd_dx(const real* dy, const real* w, real* dx, const Geometry* g, int m) noexcept nogil:
+    cdef Correlation s = correlation(g, True, m)
+    cdef const real* none = NULL
+    return winograd(dy, w, none, dx, &s)

@@ -1,0 +1,279 @@
+/* Winograd's minimal filtering for 3x3 kernels: m x m outputs from a window of m + 2 by m + 2, m = 2 or 4, with (m + 2)^2 products.
+
+   y = A^T [(G w G^T) * (B^T x B)] A
+
+   Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016). Every lane of a vector is a tile of its own, or, for
+   the weights, an output channel, so that nothing is ever transposed but the weights. The file includes itself once for each dtype. */
+#ifndef FASTNN_REAL
+#ifndef FASTNN_WINOGRAD_H
+#define FASTNN_WINOGRAD_H
+
+#include "partial.h"
+#include "transpose.h"
+
+/* Rows of a register tile, and vectors in them: 24 sums, 3 vectors, 1 broadcast of 32 registers; 12, 3, 1 of 16. */
+#if defined(__AVX512F__)
+#define FASTNN_WINOGRAD_ROWS 8
+#else
+#define FASTNN_WINOGRAD_ROWS 4
+#endif
+#define FASTNN_WINOGRAD_VECTORS 3
+#define FASTNN_WINOGRAD_CHUNK 64  /* products summed in a row before they join the others: the error of a long float32 sum */
+#define FASTNN_WINOGRAD_WINDOW 6  /* the larger of the two */
+#define FASTNN_INLINE static inline __attribute__((always_inline))
+
+/* Lanes 0, L, 1, L + 1, ... of a pair of vectors, and the rest of them. */
+#define FASTNN_ZIP_LOW(j, s, L) ((j) & 1 ? (L) + (j) / 2 : (j) / 2)
+#define FASTNN_ZIP_HIGH(j, s, L) ((L) / 2 + FASTNN_ZIP_LOW(j, s, L))
+
+#define FASTNN_REAL float
+#define FASTNN_OF(name) fastnn_##name##_f32
+#if FASTNN_SPAN_BYTES == 64
+#define FASTNN_ZIP(pick) FASTNN_LANES_16(pick, 0, 16)
+#elif FASTNN_SPAN_BYTES == 32
+#define FASTNN_ZIP(pick) FASTNN_LANES_8(pick, 0, 8)
+#else
+#define FASTNN_ZIP(pick) FASTNN_LANES_4(pick, 0, 4)
+#endif
+#include "winograd.h"
+#undef FASTNN_REAL
+#undef FASTNN_OF
+#undef FASTNN_ZIP
+
+#define FASTNN_REAL double
+#define FASTNN_OF(name) fastnn_##name##_f64
+#if FASTNN_SPAN_BYTES == 64
+#define FASTNN_ZIP(pick) FASTNN_LANES_8(pick, 0, 8)
+#elif FASTNN_SPAN_BYTES == 32
+#define FASTNN_ZIP(pick) FASTNN_LANES_4(pick, 0, 4)
+#else
+#define FASTNN_ZIP(pick) FASTNN_LANES_2(pick, 0, 2)
+#endif
+#include "winograd.h"
+#undef FASTNN_REAL
+#undef FASTNN_OF
+#undef FASTNN_ZIP
+
+#endif
+#else
+
+/* d[0], d[step], ... = B^T of them. */
+FASTNN_INLINE void FASTNN_OF(winograd_input_line)(int m, FASTNN_OF(span) *d, int step) {
+    const FASTNN_OF(span) a = d[0], b = d[step], c = d[2 * step], e = d[3 * step];
+    if (m == 2) {
+        d[0] = a - c;
+        d[step] = b + c;
+        d[2 * step] = c - b;
+        d[3 * step] = b - e;
+    } else {
+        const FASTNN_OF(span) f = d[4 * step], g = d[5 * step];
+        const FASTNN_OF(span) even = f - 4 * c, odd = e - 4 * b, even2 = f - c, odd2 = 2 * (e - b);
+        d[0] = 4 * a - 5 * c + f;
+        d[step] = even + odd;
+        d[2 * step] = even - odd;
+        d[3 * step] = even2 + odd2;
+        d[4 * step] = even2 - odd2;
+        d[5 * step] = 4 * b - 5 * e + g;
+    }
+}
+
+/* t[0], t[step], ... = G of three weights. */
+FASTNN_INLINE void FASTNN_OF(winograd_weight_line)(int m, FASTNN_OF(span) a, FASTNN_OF(span) b, FASTNN_OF(span) c,
+                                                   FASTNN_OF(span) *t, int step) {
+    if (m == 2) {
+        const FASTNN_OF(span) half = (FASTNN_REAL)0.5 * (a + c);
+        t[0] = a;
+        t[step] = half + (FASTNN_REAL)0.5 * b;
+        t[2 * step] = half - (FASTNN_REAL)0.5 * b;
+        t[3 * step] = c;
+    } else {
+        const FASTNN_OF(span) even = (a + c) * (FASTNN_REAL)(-1.0 / 6), odd = b * (FASTNN_REAL)(-1.0 / 6);
+        const FASTNN_OF(span) even2 = a * (FASTNN_REAL)(1.0 / 24) + c * (FASTNN_REAL)(1.0 / 6), odd2 = b * (FASTNN_REAL)(1.0 / 12);
+        t[0] = a * (FASTNN_REAL)0.25;
+        t[step] = even + odd;
+        t[2 * step] = even - odd;
+        t[3 * step] = even2 + odd2;
+        t[4 * step] = even2 - odd2;
+        t[5 * step] = c;
+    }
+}
+
+/* y[0], y[step], ... = A^T of m + 2 products. */
+FASTNN_INLINE void FASTNN_OF(winograd_output_line)(int m, const FASTNN_OF(span) *p, int p_step, FASTNN_OF(span) *y, int step) {
+    const FASTNN_OF(span) sum = p[p_step] + p[2 * p_step], difference = p[p_step] - p[2 * p_step];
+    if (m == 2) {
+        y[0] = p[0] + sum;
+        y[step] = difference - p[3 * p_step];
+    } else {
+        const FASTNN_OF(span) sum2 = p[3 * p_step] + p[4 * p_step], difference2 = p[3 * p_step] - p[4 * p_step];
+        y[0] = p[0] + sum + sum2;
+        y[step] = difference + 2 * difference2;
+        y[2 * step] = sum + 4 * sum2;
+        y[3 * step] = difference + 8 * difference2 + p[5 * p_step];
+    }
+}
+
+/* The windows of `count` neighbouring tiles of one channel: v[xi * stride + tile], xi in rows of m + 2. The rows of the input are split
+   into m phases (columns 0, m, 2 m, ...; 1, m + 1, ...) that lie `phase` apart. */
+FASTNN_INLINE void FASTNN_OF(winograd_input_of)(int m, const FASTNN_REAL *x, ptrdiff_t pitch, ptrdiff_t phase, FASTNN_REAL *v,
+                                                ptrdiff_t stride) {
+    FASTNN_OF(span) d[FASTNN_WINOGRAD_WINDOW * FASTNN_WINOGRAD_WINDOW];
+    const int n = m + 2;
+#pragma GCC unroll 6
+    for (int r = 0; r < n; r++)
+#pragma GCC unroll 6
+        for (int s = 0; s < n; s++)
+            d[r * n + s] = FASTNN_OF(load)(x + r * pitch + s % m * phase + s / m);
+#pragma GCC unroll 6
+    for (int s = 0; s < n; s++)
+        FASTNN_OF(winograd_input_line)(m, d + s, n);
+#pragma GCC unroll 6
+    for (int r = 0; r < n; r++) {
+        FASTNN_OF(winograd_input_line)(m, d + r * n, 1);
+#pragma GCC unroll 6
+        for (int s = 0; s < n; s++)
+            *(FASTNN_OF(span) *)(v + (r * n + s) * stride) = d[r * n + s];
+    }
+}
+
+static void FASTNN_OF(winograd_input)(int m, const FASTNN_REAL *x, ptrdiff_t pitch, ptrdiff_t phase, FASTNN_REAL *v, ptrdiff_t stride) {
+    if (m == 2)
+        FASTNN_OF(winograd_input_of)(2, x, pitch, phase, v, stride);
+    else
+        FASTNN_OF(winograd_input_of)(4, x, pitch, phase, v, stride);
+}
+
+/* One vector of output channels and one input channel: u[xi * stride + channel]; w[tap * lanes + channel], taps step by `turn`, which is
+   -1 for a kernel turned by 180 degrees. */
+FASTNN_INLINE void FASTNN_OF(winograd_weights_of)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t group, ptrdiff_t stride) {
+    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL), rows = FASTNN_WINOGRAD_ROWS, part = lanes < rows ? lanes : rows };
+    FASTNN_OF(span) t[3 * FASTNN_WINOGRAD_WINDOW], line[FASTNN_WINOGRAD_WINDOW];
+    const int n = m + 2;
+#pragma GCC unroll 3
+    for (int c = 0; c < 3; c++)
+        FASTNN_OF(winograd_weight_line)(m, FASTNN_OF(load)(w + c * turn * lanes), FASTNN_OF(load)(w + (3 + c) * turn * lanes),
+                                        FASTNN_OF(load)(w + (6 + c) * turn * lanes), t + c, 3);
+#pragma GCC unroll 6
+    for (int r = 0; r < n; r++) {
+        FASTNN_OF(winograd_weight_line)(m, t[3 * r], t[3 * r + 1], t[3 * r + 2], line, 1);
+#pragma GCC unroll 6
+        for (int s = 0; s < n; s++)
+#pragma GCC unroll 4
+            for (int i = 0; i < lanes / part; i++)
+                memcpy(u + (r * n + s) * stride + i * group, (const FASTNN_REAL *)(line + s) + i * part, part * sizeof(FASTNN_REAL));
+    }
+}
+
+static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t group, ptrdiff_t stride) {
+    if (m == 2)
+        FASTNN_OF(winograd_weights_of)(2, w, turn, u, group, stride);
+    else
+        FASTNN_OF(winograd_weights_of)(4, w, turn, u, group, stride);
+}
+
+/* p[row i][vector j] = sum over k of u[k][i] v[k][j], chunk by chunk. */
+#define FASTNN_DEFINE_WINOGRAD_TILE(J)                                                                                           \
+    static void FASTNN_OF(winograd_tile_##J)(ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p) {      \
+        enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL), R = FASTNN_WINOGRAD_ROWS };                                      \
+        for (ptrdiff_t done = 0; done < depth; done += FASTNN_WINOGRAD_CHUNK) {                                                  \
+            const ptrdiff_t chunk = depth - done < FASTNN_WINOGRAD_CHUNK ? depth - done : FASTNN_WINOGRAD_CHUNK;                 \
+            FASTNN_OF(span) sum[R][J];                                                                                           \
+            _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                                  \
+                _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
+                    sum[i][j] = (FASTNN_OF(span)){0};                                                                            \
+            for (ptrdiff_t k = 0; k < chunk; k++, u += R, v += J * lanes) {                                                      \
+                FASTNN_OF(span) right[J];                                                                                        \
+                _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
+                    right[j] = FASTNN_OF(load)(v + j * lanes);                                                                   \
+                _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                              \
+                    _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                          \
+                        sum[i][j] += u[i] * right[j];                                                                            \
+            }                                                                                                                    \
+            _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                                  \
+                _Pragma("GCC unroll 3") for (int j = 0; j < J; j++) {                                                            \
+                    FASTNN_OF(span) *const to = (FASTNN_OF(span) *)(p + (i * J + j) * lanes);                                    \
+                    if (done)                                                                                                    \
+                        sum[i][j] += *to;                                                                                        \
+                    *to = sum[i][j];                                                                                             \
+                }                                                                                                                \
+        }                                                                                                                        \
+    }
+
+FASTNN_DEFINE_WINOGRAD_TILE(1)
+FASTNN_DEFINE_WINOGRAD_TILE(2)
+FASTNN_DEFINE_WINOGRAD_TILE(3)
+#undef FASTNN_DEFINE_WINOGRAD_TILE
+
+static inline void FASTNN_OF(winograd_tile)(ptrdiff_t vectors, ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p) {
+    switch (vectors) {
+    case 1: FASTNN_OF(winograd_tile_1)(depth, u, v, p); break;
+    case 2: FASTNN_OF(winograd_tile_2)(depth, u, v, p); break;
+    default: FASTNN_OF(winograd_tile_3)(depth, u, v, p);
+    }
+}
+
+FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_low)(FASTNN_OF(span) a, FASTNN_OF(span) b) {
+    return __builtin_shufflevector(a, b, FASTNN_ZIP(FASTNN_ZIP_LOW));
+}
+
+FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_high)(FASTNN_OF(span) a, FASTNN_OF(span) b) {
+    return __builtin_shufflevector(a, b, FASTNN_ZIP(FASTNN_ZIP_HIGH));
+}
+
+/* `columns` <= m * lanes outputs in each of `rows` <= m rows, of neighbouring tiles of one channel. `checked`, a vector of zeros,
+   receives NaN in the lane of a tile whose outputs are not all finite. */
+FASTNN_INLINE void FASTNN_OF(winograd_output_of)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
+                                                 ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t columns, FASTNN_REAL *checked) {
+    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
+    FASTNN_OF(span) products[FASTNN_WINOGRAD_WINDOW], t[FASTNN_WINOGRAD_WINDOW * 4], line[4], zero = {0};
+    const int n = m + 2;
+#pragma GCC unroll 6
+    for (int s = 0; s < n; s++) {
+#pragma GCC unroll 6
+        for (int r = 0; r < n; r++)
+            products[r] = FASTNN_OF(load)(p + (r * n + s) * stride);
+        FASTNN_OF(winograd_output_line)(m, products, 1, t + s, n);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < m; r++) {
+        if (r >= rows)
+            break;
+        FASTNN_OF(winograd_output_line)(m, t + r * n, 1, line, 1);
+#pragma GCC unroll 4
+        for (int s = 0; s < m; s++) {
+            line[s] += bias;
+            zero += 0 * line[s];
+        }
+        if (m == 4) {
+            const FASTNN_OF(span) even = FASTNN_OF(zip_low)(line[0], line[2]), odd = FASTNN_OF(zip_low)(line[1], line[3]);
+            const FASTNN_OF(span) even2 = FASTNN_OF(zip_high)(line[0], line[2]), odd2 = FASTNN_OF(zip_high)(line[1], line[3]);
+            line[0] = FASTNN_OF(zip_low)(even, odd);
+            line[1] = FASTNN_OF(zip_high)(even, odd);
+            line[2] = FASTNN_OF(zip_low)(even2, odd2);
+            line[3] = FASTNN_OF(zip_high)(even2, odd2);
+        } else {
+            const FASTNN_OF(span) even = line[0];
+            line[0] = FASTNN_OF(zip_low)(even, line[1]);
+            line[1] = FASTNN_OF(zip_high)(even, line[1]);
+        }
+#pragma GCC unroll 4
+        for (int s = 0; s < m; s++) {
+            const ptrdiff_t left = columns - s * lanes;
+            if (left >= lanes)
+                *(FASTNN_OF(span) *)(y + r * pitch + s * lanes) = line[s];
+            else if (left > 0)
+                FASTNN_OF(store_part)(y + r * pitch + s * lanes, line[s], left);
+        }
+    }
+    *(FASTNN_OF(span) *)checked += FASTNN_OF(keep)(zero, (columns + m - 1) / m);
+}
+
+static void FASTNN_OF(winograd_output)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
+                                       ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t columns, FASTNN_REAL *checked) {
+    if (m == 2)
+        FASTNN_OF(winograd_output_of)(2, p, stride, bias, y, pitch, rows, columns, checked);
+    else
+        FASTNN_OF(winograd_output_of)(4, p, stride, bias, y, pitch, rows, columns, checked);
+}
+
+#endif
