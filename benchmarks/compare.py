@@ -2,62 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import fastnn
-from fastnn import dispatch
+from fastnn.dispatch import has_numba
 from fastnn.measure import Timing, interleaved
 
-from .machine import Machine
+from .machine import Machine, Work, peak_probe
 from .problem import Calls, Problem, convolution_precision, numba_calls, public_calls
 from .rows import THREADS_FROM, Row
 
-PILOT = 0.15  # of the budget: finds each peer's best variant
-CLOSE = 1.2  # variants of a peer that are this many times slower than its best are dropped
+PILOT = 0.15  # of the budget: a first round that finds each peer's best variant
+CLOSE = 1.3  # a variant that is so many times slower than its peer's best is dropped after it
+HOPELESS = 4.0  # a peer that is so many times slower than the best one keeps the times of the first round
+
+OURS, NUMBA, PEAK = "fastnn", "fastnn on numba", "peak"
+Key = tuple[str, str]  # a peer and its variant, or one of these three
 
 
 @dataclass
 class Result:
-    """One row in one direction.
+    """One row in one direction. What was not measured is None.
 
     Attributes
     ----------
     label, direction : str
-    seconds : float
-        Ours.
-    spread : float
-        Of ours.
+    goal, allowed : float or None
+        The ratio to reach; seconds that may pass.
+    group : str
+    seconds, spread : float or None
+        Ours, and how far the median lies above, as a share of it.
     peers : dict
         Peer -> seconds of its best variant.
     variants : dict
         Peer -> which variant that was.
-    goal : float or None
-    limit : float
+    limit : float or None
         Seconds that the machine needs at the least.
     numba : float or None
         Seconds of Numba's kernels.
-    two_threads : float or None
-        Seconds on two threads.
-    group : str
+    two_threads, machine_threads : float or None
+        One thread's time over two threads', of this row and of multiply-adds in registers, in turn.
+    error : str
+        Why there is no time.
+    notes : list of str
+        Peers that failed.
+    date : str
     """
 
     label: str
     direction: str
-    seconds: float
-    spread: float
-    peers: dict[str, float]
-    variants: dict[str, str]
-    goal: float | None
-    limit: float
+    goal: float | None = None
+    allowed: float | None = None
+    group: str = ""
+    seconds: float | None = None
+    spread: float | None = None
+    peers: dict[str, float] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
+    limit: float | None = None
     numba: float | None = None
     two_threads: float | None = None
-    group: str = ""
-    extra: dict[str, float] = field(default_factory=dict)
+    machine_threads: float | None = None
+    error: str = ""
+    notes: list[str] = field(default_factory=list)
+    date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M"))
 
     @property
     def best(self) -> str:
@@ -65,14 +80,16 @@ class Result:
         return min(self.peers, key=self.peers.__getitem__, default="")
 
     @property
-    def ratio(self) -> float:
-        """The best peer's time over ours; NaN without a peer."""
-        return self.peers[self.best] / self.seconds if self.peers else float("nan")
+    def ratio(self) -> float | None:
+        """The best peer's time over ours; 0 after an error, None without a peer."""
+        if self.error:
+            return 0.0
+        return self.peers[self.best] / self.seconds if self.peers and self.seconds else None
 
     @property
-    def fraction(self) -> float:
+    def fraction(self) -> float | None:
         """The share of the machine's limit that is reached."""
-        return self.limit / self.seconds
+        return self.limit / self.seconds if self.limit is not None and self.seconds else None
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -85,7 +102,6 @@ class Settings:
 
     peers: dict[str, ModuleType]
     machine: Machine
-    dtype: str
     budget: float  # seconds of each direction of a row
     rounds: int
     directions: tuple[str, ...]
@@ -93,79 +109,117 @@ class Settings:
 
 
 def compare(row: Row, settings: Settings) -> Iterator[Result]:
-    """Measure a row in each direction."""
-    with convolution_precision(row.precision):
-        problem = Problem(row, settings.dtype)
-        ours = public_calls(problem)
-        rivals = {
-            (name, variant): (calls, module.to_numpy)
-            for name, module in settings.peers.items()
-            for variant, calls in module.variants(problem).items()
-        }
-        numba = numba_calls(problem) if row.numba and settings.numba else {}
-        for direction in problem.directions:
-            if direction in settings.directions:
-                yield _measure(problem, direction, ours, rivals, numba, settings)
+    """Measure a row in each direction. What fails is told in the result: a peer's failure costs the peer, ours the row."""
+    contest = None
+    for direction in settings.directions:
+        if direction not in row.directions:
+            continue
+        result = Result(
+            row.label, direction, row.goals.get(direction), row.allowed if direction == "forward" else None, row.group
+        )
+        try:
+            with convolution_precision(row.precision):
+                contest = contest or _Contest(row, settings)
+                contest.measure(direction, result)
+        except Exception as error:  # a kernel that is wrong or refuses is a result
+            result.error = _first_line(error)
+        yield result
 
 
-def _measure(
-    problem: Problem, direction: str, ours: Calls, rivals: dict[tuple[str, str], Any], numba: Calls, settings: Settings
-) -> Result:
-    row = problem.row
-    candidates: dict[Any, Callable[[], Any]] = {("fastnn", ""): ours[direction]}
-    problem.check("fastnn", direction, ours[direction]())
-    for key, (calls, to_numpy) in rivals.items():
-        if direction in calls:
-            problem.check(" ".join(key), direction, calls[direction](), to_numpy)
-            candidates[key] = calls[direction]
-    if numba:
-        problem.check("fastnn on numba", direction, numba[direction]())
-        candidates["numba", ""] = numba[direction]
-    if row.label == "linear 1x4->4" and direction == "forward":
-        x, w, b = problem.arrays.values()
-        candidates["x @ w.T + b", ""] = lambda: x @ w.T + b
-    times = _time(candidates, settings)
-    ours_time = times.pop(("fastnn", ""))
-    numba_time = times.pop(("numba", ""), None)
-    plain = times.pop(("x @ w.T + b", ""), None)
-    fastest: dict[str, tuple[float, str]] = {}
-    for (name, variant), timing in times.items():
-        fastest[name] = min(fastest.get(name, (np.inf, "")), (timing.seconds, variant))
-    limit = settings.machine.limit(problem.cost(direction))
-    return Result(
-        row.label, direction, ours_time.seconds, ours_time.spread,
-        {name: seconds for name, (seconds, _) in fastest.items()}, {name: variant for name, (_, variant) in fastest.items()},
-        row.goals.get(direction), limit, numba_time and numba_time.seconds,
-        _two_threads(problem, direction, ours, ours_time.seconds, settings), row.group,
-        {} if plain is None else {"x @ w.T + b": plain.seconds},
-    )  # fmt: skip
+class _Contest:
+    """A row's problem, and everybody's calls that solve it."""
+
+    def __init__(self, row: Row, settings: Settings) -> None:
+        self.row, self.settings = row, settings
+        self.problem = Problem(row, settings.machine.dtype)
+        self.ours = public_calls(self.problem)
+        self.others: dict[Key, tuple[Calls, Callable[[Any], Any]]] = {}
+        self.notes = []
+        makers = {name: (module.variants, module.to_numpy) for name, module in settings.peers.items()}
+        if row.numba and settings.numba:
+            makers[NUMBA] = (lambda problem: {"": numba_calls(problem)}), np.asarray
+        for name, (variants, to_numpy) in makers.items():
+            try:
+                self.others |= {(name, variant): (calls, to_numpy) for variant, calls in variants(self.problem).items()}
+            except Exception as error:  # the others are compared all the same
+                self.notes.append(f"{name}: {_first_line(error)}")
+
+    def measure(self, direction: str, result: Result) -> None:
+        """Check, time and fill in the result."""
+        result.notes += self.notes
+        machine, works = self.settings.machine, self.problem.works[direction]
+        self.problem.check(OURS, direction, self.ours[direction]())
+        candidates = {(OURS, ""): self.ours[direction], **self._right_ones(direction, result)}
+        with peak_probe(machine.threads, machine.dtype) as (probe, operations):
+            if machine.is_arithmetic(works):  # the clock rate changes: it is measured beside
+                candidates[PEAK, ""] = probe
+            times = _time(candidates, self.settings)
+        if (PEAK, "") in times:
+            machine = replace(machine, peak=operations / times.pop((PEAK, "")).seconds)
+        result.limit = machine.limit(works)
+        result.seconds, result.spread, *_ = times.pop((OURS, ""))
+        if (NUMBA, "") in times:
+            result.numba = times.pop((NUMBA, "")).seconds
+        for (name, variant), timing in times.items():
+            if timing.seconds < result.peers.get(name, float("inf")):
+                result.peers[name], result.variants[name] = timing.seconds, variant
+        if direction != "both" and self._suits_two_threads(works, result.seconds):
+            self._two_threads(direction, result)
+
+    def _right_ones(self, direction: str, result: Result) -> dict[Key, Callable[[], Any]]:
+        """The others' calls whose results are right; the rest is noted."""
+        found = {}
+        for key, (calls, to_numpy) in self.others.items():
+            if direction not in calls:
+                continue
+            who = " ".join(key).strip()
+            try:
+                self.problem.check(who, direction, calls[direction](), to_numpy)
+            except Exception as error:  # a peer that is wrong or refuses does not compete
+                result.notes.append(f"{who}: {_first_line(error)}")
+            else:
+                found[key] = calls[direction]
+        return found
+
+    def _suits_two_threads(self, works: Sequence[Work], seconds: float) -> bool:
+        """Whether the case is long enough and bound by arithmetic, and whether two threads can be measured."""
+        machine = self.settings.machine
+        possible = self.row.threads and machine.threads == 1 and (os.cpu_count() or 1) > 1 and has_numba()
+        return possible and seconds > THREADS_FROM and machine.is_arithmetic(works)
+
+    def _two_threads(self, direction: str, result: Result) -> None:
+        """One thread's time over two threads', and what the machine can do of that kind at the moment."""
+        call, dtype = self.ours[direction], self.settings.machine.dtype
+        try:
+            with peak_probe(1, dtype) as (one, of_one), peak_probe(2, dtype) as (two, of_two):
+                calls = {"1": partial(_on_threads, 1, call), "2": partial(_on_threads, 2, call), "peak 1": one, "peak 2": two}
+                times = interleaved(calls, budget=self.settings.budget, rounds=self.settings.rounds)
+        finally:
+            fastnn.set_num_threads(self.settings.machine.threads)
+        seconds = {name: timing.seconds for name, timing in times.items()}
+        result.two_threads = seconds["1"] / seconds["2"]
+        result.machine_threads = of_two / seconds["peak 2"] / (of_one / seconds["peak 1"])
 
 
-def _time(candidates: dict[Any, Callable[[], Any]], settings: Settings) -> dict[Any, Timing]:
-    """Time each peer's fastest variants together with the rest; a short first round finds which those are."""
-    variants = [key for key in candidates if sum(other[0] == key[0] for other in candidates) > 1]
-    if variants:
-        pilot = interleaved({key: candidates[key] for key in variants}, budget=PILOT * settings.budget, rounds=2)
-        for key in variants:
-            best = min(timing.seconds for other, timing in pilot.items() if other[0] == key[0])
-            if pilot[key].seconds > CLOSE * best:
-                del candidates[key]
-    return interleaved(candidates, budget=settings.budget, rounds=settings.rounds)
+def _on_threads(count: int, call: Callable[[], Any]) -> None:
+    fastnn.set_num_threads(count)
+    call()
 
 
-def _two_threads(problem: Problem, direction: str, ours: Calls, seconds: float, settings: Settings) -> float | None:
-    """Seconds on two threads, of a case that is long and bound by arithmetic."""
-    cost, machine = problem.cost(direction), settings.machine
-    bound = cost.flops / machine.peak > cost.bytes / machine.bandwidth(cost.bytes)
-    if not (problem.row.threads and machine.threads == 1 and bound and seconds > THREADS_FROM and direction != "both"):
-        return None
-    fastnn.set_num_threads(2)
-    try:
-        return interleaved({"ours": ours[direction]}, budget=settings.budget / 2, rounds=settings.rounds)["ours"].seconds
-    finally:
-        fastnn.set_num_threads(machine.threads)
+def _time(candidates: dict[Key, Callable[[], Any]], settings: Settings) -> dict[Key, Timing]:
+    """Time everybody in turn; a short first round finds each peer's best variant, and the peers that are far behind."""
+    pilot = interleaved(candidates, budget=PILOT * settings.budget, rounds=3)
+    best: dict[str, float] = {}
+    for (name, _), timing in pilot.items():
+        best[name] = min(best.get(name, timing.seconds), timing.seconds)
+    rivals = [name for name in best if name not in (OURS, NUMBA, PEAK)]
+    fastest = min((best[name] for name in rivals), default=0.0)
+    behind = {name for name in rivals if best[name] > HOPELESS * fastest}
+    kept = {key: call for key, call in candidates.items() if key[0] not in behind and pilot[key].seconds <= CLOSE * best[key[0]]}
+    times = interleaved(kept, budget=settings.budget, rounds=settings.rounds)
+    return {key: timing for key, timing in pilot.items() if key[0] in behind} | times
 
 
-def numba_is_there() -> bool:
-    """Whether Cython can be compared with Numba here."""
-    return dispatch.is_available("numba")
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:3])}"

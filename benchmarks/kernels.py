@@ -2,7 +2,8 @@
 
 Every result is checked against the reference before it is timed. Rivals are timed in turn in one process, each at its best setting
 and on the same number of threads; the ratio is the best peer's time over ours, by the 10 % quantile. Each library has its arrays as
-it makes them: PyTorch's and ONNX Runtime's begin on a cache line, NumPy's, which are ours, do not.
+it makes them: PyTorch's and ONNX Runtime's begin on a cache line, NumPy's, which are ours, do not. FASTNN_ISA=v2 or v3 measures
+another level of kernels.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import argparse
 from pathlib import Path
 
 import fastnn
+from fastnn.dispatch import has_numba
 from fastnn.kernels import isa
 
 from . import peers, report
-from .compare import Result, Settings, compare, numba_is_there
+from .compare import Result, Settings, compare
 from .machine import measure_machine
-from .rows import DIRECTIONS, ROWS
-
-WIDTHS = (42, 9, 8)
+from .rows import DIRECTIONS, ROWS, Row
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -31,9 +31,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--no-numba", dest="numba", action="store_false", help="leave out fastnn's own Numba kernels")
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser.parse_args(argv)
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, after every row")
+    parser.add_argument("--keep", action="store_true", help="keep the rows of --json's file that are not measured now")
+    options = parser.parse_args(argv)
+    if options.keep and not options.json:
+        parser.error("--keep: needs --json")
+    return options
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -41,47 +45,40 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
     found, missing = peers.load(options.peers, options.threads)
-    missing += [name for name in peers.NAMES if name not in options.peers]
-    machine = measure_machine(options.threads, options.dtype, 0.1 if options.quick else 0.4)
+    machine = measure_machine(options.threads, options.dtype, 1.0 if options.quick else 4.0)
     settings = Settings(
-        found, machine, options.dtype, 0.1 if options.quick else 1.0, 3 if options.quick else 7, options.direction or DIRECTIONS,
-        options.numba and isa.level() != isa.NONE and numba_is_there(),
+        found, machine, 0.1 if options.quick else 1.0, 3 if options.quick else 7, tuple(options.direction or DIRECTIONS),
+        options.numba and isa.level() != isa.NONE and has_numba(),
     )  # fmt: skip
-    for name, value in report.versions(settings).items():
-        print(f"{name:<14} {value}")
-    results, notes = _measure(options.only, settings)
-    print("\n".join(["", *report.summary(results, missing), *notes]))
-    if options.markdown:
-        options.markdown.write_text(report.markdown(results, settings, missing, notes), encoding="utf-8")
-    if options.json:
-        report.write_json(options.json, results, settings, missing, notes)
-
-
-def _measure(only: list[str] | None, settings: Settings) -> tuple[list[Result], list[str]]:
-    """The results, printed as they come, and what is to be said of rows that could not be measured."""
-    results: list[Result] = []
-    notes = []
-    _print(report.header(list(settings.peers)))
+    table = report.Report(report.versions(settings), [name for name in peers.NAMES if name not in found])
+    old = report.Report.load(options.json) if options.keep and options.json.exists() else None
+    if old is not None:
+        table.keep(old)  # before anything is measured, in case that these are two tables
+    print("\n".join(f"{name:<14} {value}" for name, value in table.versions.items()) + "\n")
+    _print(report.header(list(found)))
     for row in ROWS:
-        if only and not any(text in row.label for text in only):
-            continue
-        if row.precision != "exact" and not hasattr(fastnn, "set_convolution_precision"):
-            notes.append(f"{row.label}: not available in this version")
-            continue
-        for result in compare(row, settings):
-            results.append(result)
-            _print(report.line(result, list(settings.peers)))
-            if result.numba is not None or result.two_threads is not None:
-                own = {"Numba": result.numba, "two threads": result.two_threads}
-                print(
-                    "    "
-                    + ", ".join(f"{name} {report.duration(seconds)}" for name, seconds in own.items() if seconds is not None)
-                )
-    return results, notes
+        if not options.only or any(text in row.label for text in options.only):
+            table.add(_measured(row, settings))
+            if options.json:
+                table.save(options.json)
+    print("\n".join(["", *report.summary(table)]))
+    if options.markdown:
+        options.markdown.write_text(report.markdown(table), encoding="utf-8")
+
+
+def _measured(row: Row, settings: Settings) -> list[Result]:
+    """The results of a row, printed as they come."""
+    results = []
+    for result in compare(row, settings):
+        results.append(result)
+        _print(report.line(result, list(settings.peers)))
+        for remark in report.remarks(result):
+            print(f"    {remark}", flush=True)
+    return results
 
 
 def _print(columns: list[str]) -> None:
-    widths = (*WIDTHS, *[WIDTHS[-1]] * (len(columns) - 8), 24, 6, 5, 18, 5)
+    widths = (42, 9, 7, 6, *[8] * (len(columns) - 9), 26, 6, 5, 18, 5)
     print("  ".join(f"{text:<{width}}" for text, width in zip(columns, widths, strict=True)).rstrip(), flush=True)
 
 

@@ -1,20 +1,34 @@
-"""What the machine can do, measured: multiply-adds a second in registers, and bytes a second copied in each level of memory."""
+"""What the machine can do, measured: multiply-adds a second in registers, and bytes a second in each level of memory."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from fastnn.kernels import Cost
+from fastnn.dispatch import has_numba
 from fastnn.measure import interleaved
 
 ACCUMULATORS = 16  # enough to hide the latency of an FMA on two ports, few enough for 32 registers or, at half width, 16
+ROUNDS = 100_000  # of multiply-adds in one call of the probe: some 0.2 ms
+WORKING_SETS = tuple(1 << power for power in range(17, 29))  # 128 KiB to 256 MiB; below, calling counts more than copying
+
+
+class Work(NamedTuple):
+    """What one operator has to do: floating-point operations, and bytes that it reads, writes, and updates in place."""
+
+    flops: int
+    read: int
+    written: int
+    updated: int
 
 
 @dataclass(frozen=True)
@@ -25,33 +39,58 @@ class Machine:
     ----------
     processor : str
     threads : int
+    dtype : str
     peak : float
         FLOP/s of multiply-adds.
-    bandwidths : dict
-        Bytes of a working set -> bytes read and written a second when it is copied.
+    copying, reading, updating : dict
+        Bytes of a working set -> bytes a second. What is copied counts as read and as written, and so does what is updated in place.
     """
 
     processor: str
     threads: int
+    dtype: str
     peak: float
-    bandwidths: dict[int, float]
+    copying: Mapping[int, float]
+    reading: Mapping[int, float]
+    updating: Mapping[int, float]
 
-    def bandwidth(self, size: int) -> float:
-        """Bytes/s of a working set of ``size`` bytes: that of the smallest measured one that is as large."""
-        return self.bandwidths[min((known for known in self.bandwidths if known >= size), default=max(self.bandwidths))]
+    def arithmetic(self, work: Work) -> float:
+        """The seconds that the operations take at peak."""
+        return work.flops / self.peak
 
-    def limit(self, cost: Cost) -> float:
-        """The seconds below which nobody gets: arithmetic at peak or compulsory traffic at full bandwidth, whichever is longer."""
-        return max(cost.flops / self.peak, cost.bytes / self.bandwidth(cost.bytes))
+    def traffic(self, work: Work) -> float:
+        """The seconds that the compulsory traffic takes: what is written is copied, the rest is read (or as fast as that).
+
+        Working sets smaller than the measured ones count as the smallest of these.
+        """
+        size = work.read + work.written + work.updated
+        copied = 2 * min(work.read, work.written)
+        seconds = copied / _rate(self.copying, size) + 2 * work.updated / _rate(self.updating, size)
+        return seconds + (work.read + work.written - copied) / _rate(self.reading, size)
+
+    def limit(self, works: Sequence[Work]) -> float:
+        """The seconds below which nobody gets, unless by fewer operations than the textbook's."""
+        return sum(max(self.arithmetic(work), self.traffic(work)) for work in works)
+
+    def is_arithmetic(self, works: Sequence[Work]) -> bool:
+        """Whether the operations take longer than the traffic."""
+        return sum(map(self.arithmetic, works)) > sum(map(self.traffic, works))
 
 
-def measure_machine(threads: int, dtype: str, budget: float = 0.3) -> Machine:
-    """Measure the machine that this runs on."""
-    caches = _cache_sizes()
-    working_sets = (caches[2] // 2 * threads, 8 * caches[2], 32 * caches[2], 128 * caches[2])
-    return Machine(
-        processor(), threads, _peak(threads, dtype, budget), {size: _copy_rate(threads, size, budget) for size in working_sets}
-    )
+def _rate(rates: Mapping[int, float], size: int) -> float:
+    """The rate at the largest measured working set that is no larger; a small cache's rate is never below a large one's."""
+    known = max((s for s in rates if s <= size), default=min(rates))
+    return max(rate for s, rate in rates.items() if s >= known)
+
+
+def measure_machine(threads: int, dtype: str, budget: float) -> Machine:
+    """Measure the machine that this runs on, in about ``budget`` seconds."""
+    share = budget / (3 * len(WORKING_SETS) + 3)
+    with peak_probe(threads, dtype) as (probe, operations):
+        peak = operations / interleaved({"peak": probe}, budget=3 * share)["peak"].seconds
+    with threadpool_limits(1, "blas"):  # each thread has its own part to read
+        rates = [{size: _rate_of(make, threads, size, share) for size in WORKING_SETS} for make in (_copies, _reads, _updates)]
+    return Machine(processor(), threads, dtype, peak, *rates)
 
 
 def processor() -> str:
@@ -63,46 +102,62 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _cache_sizes() -> dict[int, int]:
-    """Bytes of the unified caches by level, or the usual sizes where Linux does not tell."""
-    found = {2: 1 << 20}
-    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        if (folder / "type").read_text().strip() == "Unified":
-            found[int((folder / "level").read_text())] = int((folder / "size").read_text().strip().removesuffix("K")) << 10
-    return found
-
-
-def _together(threads: int, function: Callable[[int], object], budget: float) -> float:
-    """Seconds in which so many threads each make one call."""
+@contextmanager
+def _together(threads: int, function: Callable[[], object]) -> Iterator[Callable[[], object]]:
+    """A function that makes one call in each of so many threads."""
     if threads == 1:
-        return interleaved({"one": lambda: function(0)}, budget=budget)["one"].seconds
+        yield function
+        return
     with ThreadPoolExecutor(threads) as pool:
-        return interleaved({"all": lambda: list(pool.map(function, range(threads)))}, budget=budget)["all"].seconds
+
+        def all_of_them() -> None:
+            for running in [pool.submit(function) for _ in range(threads)]:
+                running.result()
+
+        yield all_of_them
 
 
-def _copy_rate(threads: int, size: int, budget: float) -> float:
-    """Bytes/s of np.copyto between two arrays that make up a working set of ``size`` bytes, split over the threads."""
-    arrays = [(np.ones(size // 2 // threads, np.uint8), np.zeros(size // 2 // threads, np.uint8)) for _ in range(threads)]
-    repeats = max(1, (1 << 25) // size)  # so that handing work to a thread does not count
+def _rate_of(make: Callable[[int], tuple[Callable[[], object], int]], threads: int, size: int, budget: float) -> float:
+    """Bytes/s of a working set of ``size`` bytes that is split over the threads."""
+    step, moved = make(size // threads)
+    repeats = max(1, (1 << 22) // size)  # so that handing work to a thread counts little
 
-    def copies(index: int) -> None:
-        source, target = arrays[index]
+    def steps() -> None:
         for _ in range(repeats):
-            np.copyto(target, source)
+            step()
 
-    return repeats * size / _together(threads, copies, budget)
+    with _together(threads, steps) as call:
+        return repeats * threads * moved / interleaved({"steps": call}, budget=budget, rounds=3)["steps"].seconds
 
 
-def _peak(threads: int, dtype: str, budget: float) -> float:
-    """FLOP/s of independent chains of multiply-adds in vector registers; of a product of matrices where there is no Numba."""
-    try:
-        loop = _fma_loop(dtype)
-    except ModuleNotFoundError:
-        a = np.ones((1024, 1024), dtype)
-        return 2 * 1024**3 / interleaved({"matmul": lambda: a @ a}, budget=budget)["matmul"].seconds
-    count = 100_000
-    lanes = _vector_bytes() // np.dtype(dtype).itemsize
-    return threads * count * ACCUMULATORS * lanes * 2 / _together(threads, lambda _: loop(count), budget)
+def _copies(size: int) -> tuple[Callable[[], object], int]:
+    source, target = np.ones(size // 2, np.uint8), np.zeros(size // 2, np.uint8)
+    return lambda: np.copyto(target, source), size
+
+
+def _reads(size: int) -> tuple[Callable[[], object], int]:
+    a, b = np.ones((2, size // 8), np.float32)
+    return lambda: np.dot(a, b), size
+
+
+def _updates(size: int) -> tuple[Callable[[], object], int]:
+    a = np.ones(size // 4, np.float32)
+    return lambda: np.negative(a, out=a), 2 * size
+
+
+@contextmanager
+def peak_probe(threads: int, dtype: str) -> Iterator[tuple[Callable[[], object], float]]:
+    """A call that computes in registers, all threads at it, and how many operations it makes.
+
+    Without Numba it is a product of matrices by NumPy, on as many threads as its BLAS is held to.
+    """
+    if not has_numba():
+        a = np.ones((512, 512), dtype)
+        yield lambda: a @ a, 2.0 * 512**3
+        return
+    loop = _fma_loop(dtype)
+    with _together(threads, lambda: loop(ROUNDS)) as call:
+        yield call, threads * ROUNDS * 2.0 * ACCUMULATORS * _vector_bytes() / np.dtype(dtype).itemsize
 
 
 def _vector_bytes() -> int:
@@ -113,6 +168,7 @@ def _vector_bytes() -> int:
     return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
 
 
+@cache
 def _fma_loop(dtype: str) -> Callable[[int], float]:
     """A compiled function that makes ``count`` rounds of one multiply-add in each of ACCUMULATORS vectors."""
     from llvmlite import ir

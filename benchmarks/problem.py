@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cached_property, partial
@@ -13,15 +14,14 @@ import numpy as np
 import fastnn
 import fastnn.functional as F
 from fastnn import dispatch, optim
-from fastnn.kernels import Cost
 from fastnn.measure.costs import call_cost
 
-from .rows import DIRECTIONS, Row
+from .machine import Work
+from .rows import Row
 
 Calls = dict[str, Callable[[], Any]]  # direction -> call: the output, the gradients, or (output, gradients)
 
 TOLERANCE = {"float32": 5e-5, "float64": 1e-10}  # of the tensor's largest value
-UPDATES = ("Adam", "SGD")
 
 
 class Problem:
@@ -45,18 +45,8 @@ class Problem:
             self.arrays["t"] = rng.integers(0, row.shapes["x"][1], row.shapes["t"])
         if "w" in row.shapes:  # scaled as networks are, so that outputs are of the size of the inputs
             self.arrays["w"] /= np.sqrt(np.prod(row.shapes["w"][1:]), dtype=dtype)
-        shape = row.shapes["p"] if self.updates else np.shape(self._forward_once())
+        shape = row.shapes["p"] if row.updates else np.shape(self._forward_once())
         self.dy = np.ones((), dtype) if "t" in row.shapes else rng.standard_normal(shape, dtype)
-
-    @property
-    def updates(self) -> bool:
-        """Whether this is an update of parameters."""
-        return self.row.operation in UPDATES
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """What can be measured: an update has one direction."""
-        return DIRECTIONS[:1] if self.updates else DIRECTIONS
 
     def _forward_once(self) -> Any:
         return getattr(F, self.row.operation)(*self.arrays.values(), **self.row.options)
@@ -66,7 +56,7 @@ class Problem:
         """The reference's output and gradients in float64; those of an update are its parameter after one step."""
         wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in self.arrays.values()]
         with fastnn.use_backend("reference"):
-            if self.updates:
+            if self.row.updates:
                 return {"forward": _stepped(self.row, wide[0], self.dy.astype(np.float64))}
             y, pullback = fastnn.vjp(getattr(F, self.row.operation), *wide, **self.row.options)
             gradients = [g for g in pullback(self.dy.astype(np.float64)) if g is not None]
@@ -80,18 +70,20 @@ class Problem:
             message = f"{self.row.label}: {who}, {direction}, result {index}"
             np.testing.assert_allclose(array.reshape(wanted.shape), wanted, rtol=0, atol=atol, err_msg=message)
 
-    def cost(self, direction: str) -> Cost:
-        """Work of the operators behind the public call, by their cost model; views cost nothing."""
-        costs = []
-        calls = public_calls(self)  # made before anybody observes, so that the pullback's forward pass does not count
-        with dispatch.observe(lambda call: costs.append(call_cost(call)) if call.operator.family != "shape" else None):
-            calls[direction]()
-        return Cost(*map(sum, zip(*costs, strict=True)))
+    @cached_property
+    def works(self) -> dict[str, list[Work]]:
+        """What the operators behind each public call have to do: views nothing, convolutions the direct sum's operations."""
+        calls = public_calls(self)
+        forward = _works(calls["forward"])
+        if self.row.updates:
+            return {"forward": forward}
+        both = _works(calls["both"])
+        return {"forward": forward, "backward": both[len(forward) :], "both": both}
 
 
 def public_calls(problem: Problem) -> Calls:
     """The calls that a user would write, every output and gradient into an array that is there already."""
-    if problem.updates:
+    if problem.row.updates:
         return _update_calls(problem)
     row, arguments = problem.row, ", ".join(problem.arrays)
     options = "".join(f", {name}={value!r}" for name, value in row.options.items())
@@ -110,9 +102,8 @@ def public_calls(problem: Problem) -> Calls:
 
 def numba_calls(problem: Problem) -> Calls:
     """The public calls on Numba's kernels."""
-    context = copy_context()
-    chosen = fastnn.use_backend("numba")
-    context.run(chosen.__enter__)
+    with fastnn.use_backend("numba"):
+        context = copy_context()
     calls = context.run(public_calls, problem)
     return {direction: partial(context.run, call) for direction, call in calls.items()}
 
@@ -137,6 +128,26 @@ def _stepped(row: Row, p: np.ndarray, g: np.ndarray) -> list[np.ndarray]:
     optimizer, parameter = _optimizer(row, p, g)
     optimizer.step()
     return [parameter.numpy()]
+
+
+def _works(call: Callable[[], Any]) -> list[Work]:
+    found = []
+
+    def note(call: dispatch.Call) -> None:
+        if call.operator.family != "shape":
+            arrays, _ = call.operator.split(call.args)
+            updated = _bytes(arrays) & _bytes(call.outputs)
+            read, written = _bytes(arrays) - updated, _bytes(call.outputs) - updated
+            found.append(Work(call_cost(call).flops, read.total(), written.total(), updated.total()))
+
+    with dispatch.observe(note):
+        call()
+    return found
+
+
+def _bytes(arrays: Iterable[np.ndarray | None]) -> Counter[int]:
+    """Address -> bytes."""
+    return Counter({a.ctypes.data: a.nbytes for a in arrays if a is not None})
 
 
 def _flat(found: Any) -> list[Any]:

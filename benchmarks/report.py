@@ -1,11 +1,14 @@
-"""The table: its lines as they are measured, its summary, its Markdown and its JSON."""
+"""What was measured, as lines, Markdown and JSON, and what it comes to by the goals."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import defaultdict
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
 from math import exp, log
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,134 +18,242 @@ from fastnn.kernels import isa
 
 from .compare import Result, Settings
 from .peers import NAMES
-from .rows import CALL_LIMIT, GROUPS, NUMBA_GOAL, THREADS_GOAL
+from .rows import DIRECTIONS, GROUPS, NUMBA_GOAL, ROWS, THREADS_GOAL
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (0.0, "ns"))
+VARYING = ("peak", "copied, GB/s", "read, GB/s", "updated in place, GB/s")  # from run to run of one table
+NOTES = """\
+- Ratio: the best peer's time over ours, both the 10 % quantile of samples taken in turn in one process. Spread: how far our median
+  lies above, as a share.
+- forward is `F.f(..., out=y)`; backward is `pullback(dy, out=grads)` of a `fastnn.vjp` made before; both is `vjp` and `pullback`
+  together, once a step.
+- Of the limit: the multiply-adds at the peak that was measured beside, or the compulsory bytes at the rate that was measured for
+  working sets of that size, whichever takes longer, over our time. Convolutions count the direct sum's operations, padding too, so
+  Winograd's may pass 100 %; exp and its like count nothing."""
 
 
-class Cell(NamedTuple):
-    """One goal and what was reached."""
+class Goal(NamedTuple):
+    """One goal and what was reached; ``share`` is that as a share of the goal."""
 
     name: str
     direction: str
-    reached: float
-    goal: float
+    reached: str
+    asked: str
+    share: float
 
     @property
-    def share(self) -> float:
-        """What was reached, as a share of the goal."""
-        return self.reached / self.goal
+    def verdict(self) -> str:
+        """What it came to."""
+        return "met" if self.share >= 1 else "missed" if self.share >= 0.8 else "MISSED, below 0.8"
 
 
-def duration(seconds: float) -> str:
-    """A time with three digits and its unit."""
-    unit, name = next((size, name) for size, name in UNITS if seconds >= size or not size)
-    return f"{seconds / (unit or 1e-9):.3g} {name}"
+@dataclass
+class Report:
+    """Results of one table, by one version of everything.
 
+    Attributes
+    ----------
+    versions : dict
+    missing : list of str
+        Peers that did not take part.
+    results : list of Result
+    """
 
-def verdict(ratio: float, goal: float | None) -> str:
-    """What a goal came to."""
-    return "" if goal is None else "met" if ratio >= goal else "missed" if ratio >= 0.8 * goal else "MISSED, below 0.8"
+    versions: dict[str, str]
+    missing: list[str]
+    results: list[Result] = field(default_factory=list)
 
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """What :meth:`save` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = {f.name for f in fields(Result)}
+        results = [Result(**{key: value for key, value in row.items() if key in names}) for row in content["rows"]]
+        return cls(content["versions"], content["missing"], results)
 
-def header(peers: list[str]) -> list[str]:
-    """The titles of the columns."""
-    return ["row", "direction", "fastnn", *(NAMES[p] for p in peers), "best peer", "ratio", "goal", "", "of the limit"]
+    def save(self, path: Path) -> None:
+        """Write everything as JSON, for a picture or a comparison."""
+        content = {
+            "versions": self.versions, "missing": self.missing, "summary": summary(self),
+            "goals": [goal._asdict() | {"verdict": goal.verdict} for goal in goals(self.results)],
+            "rows": [result.as_dict() for result in self.results],
+        }  # fmt: skip
+        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
+    def keep(self, old: Report) -> None:
+        """Take over the rows of an older run that were not measured now.
 
-def line(result: Result, peers: list[str]) -> list[str]:
-    """One result as text, column by column."""
-    times = [duration(result.peers[p]) if p in result.peers else "-" for p in peers]
-    best = f"{NAMES[result.best]} {result.variants[result.best]}".strip() if result.best else "-"
-    ratio = f"{result.ratio:.2f}" if result.peers else "-"
-    goal = "-" if result.goal is None else f"{result.goal:g}"
-    return [
-        result.label, result.direction, duration(result.seconds), *times, best, ratio, goal, verdict(result.ratio, result.goal),
-        f"{100 * result.fraction:.0f} %",
-    ]  # fmt: skip
+        Raises
+        ------
+        ValueError
+            Where it was made with something else.
+        """
+        for name in self.versions.keys() | old.versions.keys():
+            if name not in VARYING and self.versions.get(name) != old.versions.get(name):
+                raise ValueError(f"{name} was {old.versions.get(name)}, is {self.versions.get(name)}: these are two tables")
+        if self.missing != old.missing:
+            raise ValueError(f"missing were {old.missing}, are {self.missing}: these are two tables")
+        self.results, newer = old.results, self.results
+        self.add(newer)
 
-
-def geometric_mean(values: list[float]) -> float:
-    """The geometric mean of what is not empty."""
-    return exp(sum(map(log, values)) / len(values))
-
-
-def cells(results: list[Result]) -> list[Cell]:
-    """Every goal of the table: of rows, of groups, of one call's cost, of threads, of Numba."""
-    found = [Cell(r.label, r.direction, r.ratio, r.goal) for r in results if r.goal is not None and r.peers]
-    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
-    numba: dict[str, list[float]] = defaultdict(list)
-    for r in results:
-        if r.group and r.peers:
-            groups[r.group, r.direction].append(r.ratio)
-        if r.numba is not None:
-            numba[r.direction].append(r.seconds / r.numba)
-        if r.two_threads is not None:
-            found.append(Cell(f"{r.label}, two threads over one", r.direction, r.seconds / r.two_threads, THREADS_GOAL))
-        for name, seconds in r.extra.items():
-            found.append(Cell(f"{r.label} against {name}", r.direction, seconds / r.seconds, 1.0))
-            found.append(Cell(f"{r.label} in at most {duration(CALL_LIMIT)}", r.direction, CALL_LIMIT / r.seconds, 1.0))
-    for (group, direction), ratios in groups.items():
-        if direction in GROUPS[group]:
-            found.append(
-                Cell(f"{group}, geometric mean of {len(ratios)}", direction, geometric_mean(ratios), GROUPS[group][direction])
-            )
-    for direction in ("forward", "backward"):
-        if direction in numba:
-            mean = geometric_mean(numba[direction])
-            found.append(
-                Cell(f"Cython's time over Numba's, geometric mean of {len(numba[direction])}", direction, mean, NUMBA_GOAL)
-            )
-    return found
+    def add(self, results: list[Result]) -> None:
+        """Put results in, in place of those of the same row and direction, in the table's order."""
+        measured = {(result.label, result.direction): result for result in (*self.results, *results)}
+        keys = [(row.label, direction) for row in ROWS for direction in row.directions]
+        self.results = [measured[key] for key in keys if key in measured]
 
 
 def versions(settings: Settings) -> dict[str, str]:
-    """What was measured with what."""
-    from importlib.metadata import version
-
+    """What is measured with what."""
+    machine = settings.machine
     found = {"fastnn": version("fastnn"), "Python": sys.version.split()[0]}
     found |= {NAMES[name]: module.version for name, module in settings.peers.items()}
     if settings.numba:
         found["Numba"] = version("numba")
-    machine = settings.machine
-    rates = ", ".join(f"{rate * 1e-9:.1f} at {size / 2**20:g} MiB" for size, rate in machine.bandwidths.items())
     return found | {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "processor": machine.processor, "ISA level": isa.level(),
-        "dtype": settings.dtype, "threads": str(fastnn.get_num_threads()), "peak": f"{machine.peak * 1e-9:.0f} GFLOP/s",
-        "copied, GB/s": rates,
+        "processor": machine.processor, "processors": str(os.cpu_count()), "ISA level": isa.level(), "dtype": machine.dtype,
+        "threads": str(fastnn.get_num_threads()), "peak": f"{machine.peak * 1e-9:.0f} GFLOP/s",
+        "copied, GB/s": _rates(machine.copying), "read, GB/s": _rates(machine.reading),
+        "updated in place, GB/s": _rates(machine.updating),
     }  # fmt: skip
 
 
-def summary(results: list[Result], missing: list[str]) -> list[str]:
+def _rates(rates: Any) -> str:
+    return ", ".join(f"{rate * 1e-9:.0f} at {size / 2**20:g} MiB" for size, rate in rates.items())
+
+
+def duration(seconds: float | None) -> str:
+    """A time with three digits and its unit."""
+    if seconds is None:
+        return "-"
+    unit, name = next((size, name) for size, name in UNITS if seconds >= size)
+    return f"{seconds / (unit or 1e-9):.3g} {name}"
+
+
+def header(peers: list[str]) -> list[str]:
+    """The titles of the columns."""
+    return [
+        "row",
+        "direction",
+        "fastnn",
+        "spread",
+        "on Numba",
+        *(NAMES[p] for p in peers),
+        "best peer",
+        "ratio",
+        "goal",
+        "",
+        "of the limit",
+    ]
+
+
+def line(result: Result, peers: list[str]) -> list[str]:
+    """One result as text, column by column."""
+    times = [duration(result.peers.get(p)) for p in peers]
+    best = f"{NAMES[result.best]} {result.variants[result.best]}" if result.best else "-"
+    verdict = "" if result.goal is None or result.ratio is None else Goal("", "", "", "", result.ratio / result.goal).verdict
+    return [
+        result.label, result.direction, "ERROR" if result.error else duration(result.seconds), _percent(result.spread),
+        duration(result.numba), *times, best,
+        "-" if result.ratio is None else f"{result.ratio:.2f}", "-" if result.goal is None else f"{result.goal:g}", verdict,
+        _percent(result.fraction),
+    ]  # fmt: skip
+
+
+def remarks(result: Result) -> list[str]:
+    """What does not fit into the columns."""
+    found = [result.error, *result.notes]
+    if result.two_threads is not None:
+        found.append(
+            f"two threads {result.two_threads:.2f} times as fast as one; multiply-adds alone {result.machine_threads:.2f}"
+        )
+    return [text for text in found if text]
+
+
+def goals(results: list[Result]) -> list[Goal]:
+    """Every goal of the table: of rows, of groups, of one call's time, of threads, of Numba."""
+    found = []
+    for r in results:
+        if r.goal is not None and r.ratio is not None:
+            found.append(Goal(r.label, r.direction, f"{r.ratio:.2f}", f"{r.goal:g}", r.ratio / r.goal))
+        if r.allowed is not None:
+            share = r.allowed / r.seconds if r.seconds else 0.0
+            found.append(Goal(f"{r.label}, time of a call", r.direction, duration(r.seconds), duration(r.allowed), share))
+    return [*found, *_group_goals(results), *_numba_goals(results), *_thread_goals(results)]
+
+
+def _group_goals(results: list[Result]) -> Iterator[Goal]:
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for r in results:
+        if r.group and r.direction in GROUPS[r.group].mean and r.ratio is not None:
+            groups[r.group, r.direction].append(r.ratio)
+    for (name, direction), ratios in groups.items():
+        group, mean, lowest = GROUPS[name], geometric_mean(ratios), min(ratios)
+        asked = f"{group.mean[direction]:g}" + f", none below {group.lowest:g}" * bool(group.lowest)
+        share = min(mean / group.mean[direction], lowest / group.lowest if group.lowest else float("inf"))
+        yield Goal(f"{name}, geometric mean of {len(ratios)}", direction, f"{mean:.2f}, lowest {lowest:.2f}", asked, share)
+
+
+def _numba_goals(results: list[Result]) -> Iterator[Goal]:
+    for direction in DIRECTIONS[:2]:
+        ratios = [r.seconds / r.numba for r in results if r.direction == direction and r.seconds and r.numba]
+        if ratios:
+            mean = geometric_mean(ratios)
+            name = f"Cython's time over Numba's, geometric mean of {len(ratios)}"
+            yield Goal(name, direction, f"{mean:.2f}, lowest {min(ratios):.2f}", f"{NUMBA_GOAL:g}", mean / NUMBA_GOAL)
+
+
+def _thread_goals(results: list[Result]) -> Iterator[Goal]:
+    for r in results:
+        if r.two_threads is not None:
+            reached = f"{r.two_threads:.2f}, multiply-adds alone {r.machine_threads:.2f}"
+            yield Goal(
+                f"{r.label}, two threads over one", r.direction, reached, f"{THREADS_GOAL:g}", r.two_threads / THREADS_GOAL
+            )
+
+
+def geometric_mean(values: list[float]) -> float:
+    """The geometric mean; 0 where a value is."""
+    return exp(sum(map(log, values)) / len(values)) if all(values) else 0.0
+
+
+def summary(report: Report) -> list[str]:
     """How many goals were met, and whether the table counts."""
-    found = cells(results)
-    met, low = sum(cell.share >= 1 for cell in found), sum(cell.share < 0.8 for cell in found)
-    text = [f"{met} of {len(found)} goals met, {len(found) - met} missed, {low} of them below 0.8 of the goal."]
-    if missing:
-        text.append(f"The table does not count: {', '.join(NAMES[name] for name in missing)} not installed or left out.")
+    found = goals(report.results)
+    missed, low = sum(goal.share < 1 for goal in found), sum(goal.share < 0.8 for goal in found)
+    text = [f"{len(found) - missed} of {len(found)} goals met, {missed} missed, {low} of them below 0.8 of the goal."]
+    errors = sum(bool(r.error) for r in report.results)
+    if errors:
+        text.append(f"{errors} results are errors.")
+    measured = {(r.label, r.direction) for r in report.results}
+    absent = sum((row.label, direction) not in measured for row in ROWS for direction in row.directions)
+    if absent:
+        text.append(f"{absent} of the table's results were not measured.")
+    if report.missing:
+        text.append(f"The table does not count: {', '.join(NAMES[name] for name in report.missing)} not installed or left out.")
     return text
 
 
-def markdown(results: list[Result], settings: Settings, missing: list[str], notes: list[str]) -> str:
+def markdown(report: Report) -> str:
     """The whole report."""
-    peers = list(settings.peers)
-    parts = ["# Kernels against other libraries", "\n".join(f"- {name}: {value}" for name, value in versions(settings).items())]
-    parts += [*summary(results, missing), *notes, _table([header(peers), *(line(r, peers) for r in results)])]
+    peers = [name for name in NAMES if name not in report.missing]
+    dates = [r.date for r in report.results]
+    parts = ["# Kernels against other libraries"]
+    facts = report.versions | ({"measured, UTC": f"{min(dates)} to {max(dates)}"} if dates else {})
+    parts += ["\n".join(f"- {name}: {value}" for name, value in facts.items()), *summary(report), NOTES, "## Rows"]
+    parts.append(_table([header(peers), *(line(r, peers) for r in report.results)]))
+    remarked = [f"- {r.label}, {r.direction}: {'; '.join(remarks(r))}" for r in report.results if remarks(r)]
+    if remarked:
+        parts += ["## Remarks", "\n".join(remarked)]
     titles = ["goal", "direction", "reached", "asked", ""]
-    rows = [[c.name, c.direction, f"{c.reached:.2f}", f"{c.goal:g}", verdict(c.reached, c.goal)] for c in cells(results)]
-    parts += ["## Goals", _table([titles, *rows])]
-    return "\n\n".join(parts) + "\n"
+    rows = [[g.name, g.direction, g.reached, g.asked, g.verdict] for g in goals(report.results)]
+    return "\n\n".join([*parts, "## Goals", _table([titles, *rows])]) + "\n"
 
 
 def _table(rows: list[list[str]]) -> str:
-    first, *rest = ["| " + " | ".join(row) + " |" for row in rows]
+    first, *rest = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join([first, "|" + "---|" * len(rows[0]), *rest])
 
 
-def write_json(path: Path, results: list[Result], settings: Settings, missing: list[str], notes: list[str]) -> None:
-    """Everything that was measured, for a picture or a comparison."""
-    content: dict[str, Any] = {
-        "versions": versions(settings), "missing": missing, "notes": notes, "summary": summary(results, missing),
-        "rows": [r.as_dict() for r in results], "goals": [c._asdict() for c in cells(results)],
-    }  # fmt: skip
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"

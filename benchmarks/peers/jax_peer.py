@@ -31,7 +31,7 @@ def start(threads: int) -> None:
 
 def variants(problem: Problem) -> dict[str, Calls]:
     """Jitted functions of arrays that are on the device already."""
-    if problem.updates:
+    if problem.row.updates:
         return {}
     function = _functions(problem)
     floats = [jnp.asarray(a) for a in problem.arrays.values() if a.dtype.kind == "f"]
