@@ -6,10 +6,11 @@ panels of A stream against it. Every element of C is summed in ascending order o
 
 from .numba_support import helper
 from .numba_tiles import GROUP, tile, transpose_block, weigh_rows
-from .numba_vectors import TILE_ROWS, add, aligned, at, lanes, load, load_part, store, store_part, zeros
+from .numba_vectors import TILE_ROWS, add, aligned, at, lanes, load, load_part, store, store_part, sum_lanes, zeros
 
 BLOCK_K = 384  # a panel of A of this depth (21 KiB) stays in the first cache
 BLOCK_COLUMNS = 512  # and the packed block of B (768 KiB in float32) in the second
+SUMMED = 4096  # elements of a run that are summed in vectors, before the sum is added to that of the run
 CHUNK = 128  # of k: has a sum of its own, so that a long float32 sum keeps its digits
 
 
@@ -53,7 +54,7 @@ def pack(source, stride, k_stride, count, k, width, panel):
 def long_tile(rows, k, a, b, out):
     """out[rows][2 vectors] = the product of two panels, in chunks of k."""
     width = 2 * lanes(b)
-    for p in range(0, k, CHUNK):
+    for p in range(0, max(k, 1), CHUNK):
         tile(rows, min(CHUNK, k - p), at(a, p * rows), at(b, p * width), out, p > 0)
 
 
@@ -112,13 +113,9 @@ def gemm(c, c_stride, a, a_row, a_k, b, b_k, b_column, m, n, k, accumulate, work
     width = 2 * lanes(c)
     space = aligned(workspace)
     packed_b = at(space, panel_space(width))
-    if k == 0 and not accumulate:
-        for i in range(m):
-            for j in range(n):
-                c[i * c_stride + j] = 0
     for j0 in range(0, n, BLOCK_COLUMNS):
         columns = min(BLOCK_COLUMNS, n - j0)
-        for p0 in range(0, k, BLOCK_K):
+        for p0 in range(0, max(k, 1), BLOCK_K):
             depth = min(BLOCK_K, k - p0)
             for j in range(0, columns, width):
                 pack(
@@ -151,3 +148,23 @@ def weighted_sum(weights, step, source, stride, count, n, out, scratch):
             for j in range(0, n, size):
                 valid = min(size, n - j)
                 store_part(out, j, add(load_part(out, j, valid), load_part(scratch, j, valid)), valid)
+
+
+@helper
+def sum_run(source, count):
+    """The sum of source[:count], in chunks."""
+    size = lanes(source)
+    total = sum_lanes(zeros(source))
+    for begin in range(0, count, SUMMED):
+        end = min(begin + SUMMED, count)
+        a = b = c = d = zeros(source)
+        j = begin
+        while j + 4 * size <= end:
+            a, b = add(a, load(source, j)), add(b, load(source, j + size))
+            c, d = add(c, load(source, j + 2 * size)), add(d, load(source, j + 3 * size))
+            j += 4 * size
+        while j < end:
+            a = add(a, load_part(source, j, min(size, end - j)))
+            j += size
+        total += sum_lanes(add(add(a, b), add(c, d)))
+    return total

@@ -36,6 +36,24 @@ def prefetch(builder, pointer):
     _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, *flags)
 
 
+def _step(builder, vector, rows, a, b, sums):
+    """sums[rows][columns] += a[rows] b[columns vectors]"""
+    columns = len(sums) // rows
+    terms = [builder.load(_place(builder, vector, b, _int64(j * vector.count)), align=4) for j in range(columns)]
+    added = []
+    for i in range(rows):
+        factor = _splat(builder, builder.load(builder.gep(a, [_int64(i)])), vector.count)
+        added += [_fma(builder, factor, term, sums[i * columns + j]) for j, term in enumerate(terms)]
+    return added
+
+
+def _store_sums(builder, vector, sums, out, accumulate):
+    for index, value in enumerate(sums):
+        place = _place(builder, vector, out, _int64(index * vector.count))
+        earlier = builder.select(accumulate, builder.load(place, align=4), ir.Constant(vector, None))
+        builder.store(builder.fadd(value, earlier), place, align=4)
+
+
 def _tile(builder, vector, rows, k, a, b, out, accumulate):
     """One tile of ``rows`` rows: all its sums stay in registers."""
 
@@ -43,19 +61,28 @@ def _tile(builder, vector, rows, k, a, b, out, accumulate):
         a, b, *sums = values
         for j in (0, 1):
             prefetch(builder, builder.gep(b, [_int64((2 * AHEAD + j) * vector.count)]))
-        left, right = (builder.load(_place(builder, vector, b, _int64(j * vector.count)), align=4) for j in (0, 1))
-        for i in range(rows):
-            factor = _splat(builder, builder.load(builder.gep(a, [_int64(i)])), vector.count)
-            sums[2 * i] = _fma(builder, factor, left, sums[2 * i])
-            sums[2 * i + 1] = _fma(builder, factor, right, sums[2 * i + 1])
+        sums = _step(builder, vector, rows, a, b, sums)
         return [builder.gep(a, [_int64(rows)]), builder.gep(b, [_int64(2 * vector.count)]), *sums]
 
-    zero = ir.Constant(vector, None)
-    _, _, *sums = _loop(builder, k, [a, b] + 2 * rows * [zero], step)
-    for index, value in enumerate(sums):
-        place = _place(builder, vector, out, _int64(index * vector.count))
-        earlier = builder.select(accumulate, builder.load(place, align=4), zero)
-        builder.store(builder.fadd(value, earlier), place, align=4)
+    _, _, *sums = _loop(builder, k, [a, b] + 2 * rows * [ir.Constant(vector, None)], step)
+    _store_sums(builder, vector, sums, out, accumulate)
+
+
+def _pixel_tile(builder, vector, rows, columns, outer, inner, a, b, step, jump, out, accumulate):
+    """The same with b's rows where the pixels of an image have them, ``step`` apart, and ``jump`` from one line to the next."""
+
+    def pixel(values):
+        a, b, *sums = values
+        sums = _step(builder, vector, rows, a, b, sums)
+        return [builder.gep(a, [_int64(rows)]), builder.gep(b, [step]), *sums]
+
+    def line(values):
+        a, b, *sums = values
+        a, _, *sums = _loop(builder, inner, [a, b, *sums], pixel)
+        return [a, builder.gep(b, [jump]), *sums]
+
+    _, _, *sums = _loop(builder, outer, [a, b] + columns * rows * [ir.Constant(vector, None)], line)
+    _store_sums(builder, vector, sums, out, accumulate)
 
 
 def _by_count(builder, wanted, counts, emit):
@@ -80,6 +107,27 @@ def tile(typingctx, rows, k, a, b, out, accumulate):
         _by_count(builder, wanted, ROWS, lambda rows: _tile(builder, _llvm(a), rows, *arguments))
 
     return types.void(types.intp, types.intp, a, b, out, types.boolean), codegen
+
+
+def _pixel_tiles(columns):
+    @intrinsic
+    def pixel_tile(typingctx, rows, outer, inner, a, b, step, jump, out, accumulate):
+        def codegen(context, builder, signature, args):
+            wanted, *arguments = args
+            _by_count(builder, wanted, ROWS, lambda rows: _pixel_tile(builder, _llvm(a), rows, columns, *arguments))
+
+        sizes = (types.intp, types.intp)
+        return types.void(types.intp, *sizes, a, b, *sizes, out, types.boolean), codegen
+
+    pixel_tile.__doc__ = f"""out[rows][{columns} vectors] = or += the sum over pixels of a[pixel][rows] b[pixel][columns].
+
+    Pixels come in ``outer`` lines of ``inner``: one is ``step`` after the other in b, a line ``jump`` after the other.
+    """
+    return pixel_tile
+
+
+narrow_pixel_tile = _pixel_tiles(1)
+pixel_tile = _pixel_tiles(2)
 
 
 @intrinsic

@@ -1,0 +1,106 @@
+"""The gradient of a convolution's weights, compiled just in time: a sum over pixels of products dy x, on register tiles.
+
+The channels of a pixel are made neighbours in x, and the output channels of a tile in dy. Then the elements of x under one line of
+kernel taps, (v, c) for all v, are one run for every pixel, and the tile reads them in place: no patches are copied.
+"""
+
+import numpy as np
+
+from ..numba_gemm import CHUNK, next_rows, pack
+from ..numba_support import helper, kernel
+from ..numba_tiles import narrow_pixel_tile, pixel_tile
+from ..numba_vectors import TILE_ROWS, at, lanes, pointer
+from .numba_patches import fill_zeros
+
+
+@helper
+def channels_last(x, channels, height, width, top, left, rows, length, target):
+    """target[row][j][channel] = x[channel][row - top][j - left], zero outside. Whole vectors are written, one more behind the end."""
+    end = min(length, left + width)
+    for row in range(rows):
+        line, h = at(target, row * length * channels), row - top
+        if h < 0 or h >= height or end <= left:
+            fill_zeros(line, 0, length * channels)
+        else:
+            fill_zeros(line, 0, left * channels)
+            pack(at(x, h * width), height * width, 1, channels, end - left, channels, at(line, left * channels))
+            fill_zeros(line, end * channels, length * channels)
+
+
+@helper
+def _add_pixels(rows, P, Q, run, dy, x, step, jump, sums, accumulate):
+    """sums[panel][rows][panel's width] = or += the products of P lines of Q pixels, for a run of x's elements at each pixel."""
+    size = lanes(x)
+    for r in range(0, run, 2 * size):
+        out = at(sums, r * rows)
+        if run - r > size:
+            pixel_tile(rows, P, Q, dy, at(x, r), step, jump, out, accumulate)
+        else:
+            narrow_pixel_tile(rows, P, Q, dy, at(x, r), step, jump, out, accumulate)
+
+
+@helper
+def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, tap, sums, accumulate):
+    """Add one image's products for a tile of output channels: chunk by chunk of pixels, each with a sum of its own."""
+    height, length = max(1, CHUNK // Q), min(Q, CHUNK)
+    for p in range(0, P, height):
+        for q in range(0, Q, length):
+            count, columns = min(height, P - p), min(length, Q - q)
+            place, later = at(dy, (p * Q + q) * rows), accumulate or p > 0 or q > 0
+            for u in range(lines):
+                for v in range(taps):
+                    source = at(x, p * jump + q * step + u * line + v * tap)
+                    out = at(sums, (u * taps + v) * rows * spaces)
+                    _add_pixels(rows, count, columns, run, place, source, step, jump, out, later)
+
+
+@helper
+def _place_weights(sums, rows, width, run, spaces, inputs, lines, taps, KW, dw, first):
+    """dw[o][c][u][v] from sums[u][v or panel ...][o][(v, c)]"""
+    for i in range(rows):
+        for u in range(lines):
+            for v in range(KW):
+                for c in range(inputs):
+                    r = c if taps > 1 else v * inputs + c
+                    panel = r // width
+                    wide = min(width, (run - panel * width + width // 2 - 1) // (width // 2) * (width // 2))
+                    tile = at(sums, ((u * taps + (v if taps > 1 else 0)) * spaces + panel * width) * rows)
+                    dw[first + i, c, u, v] = tile[i * wide + r % width]
+
+
+@kernel
+def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups):
+    N, C, H, W = x.shape
+    O, P, Q = dy.shape[1:]
+    KH, KW = dw.shape[2:]
+    inputs, outputs = C // groups, O // groups
+    size = lanes(pointer(x))
+    taps, run = (1, KW * inputs) if dilation_w == 1 else (KW, inputs)
+    spaces = (run + size - 1) // size * size
+    rows_x, length = (P - 1) * sh + (KH - 1) * dilation_h + 1, (Q - 1) * sw + (KW - 1) * dilation_w + 1
+    image = np.empty(rows_x * length * inputs + 4 * size, x.dtype)
+    packed = np.empty(P * Q * TILE_ROWS + size, x.dtype)
+    tile_space = KH * taps * spaces
+    sums = np.empty(outputs * tile_space, x.dtype)
+    for g in range(groups):
+        for n in range(N):
+            source = at(pointer(x), (n * C + g * inputs) * H * W)
+            channels_last(source, inputs, H, W, top, left, rows_x, length, pointer(image))
+            i = 0
+            while i < outputs:
+                rows = next_rows(outputs - i)
+                pack(at(pointer(dy), (n * O + g * outputs + i) * P * Q), P * Q, 1, rows, P * Q, rows, pointer(packed))
+                _sum_image(
+                    pointer(packed), rows, P, Q, pointer(image), run, spaces, sw * inputs, sh * length * inputs, KH,
+                    dilation_h * length * inputs, taps, dilation_w * inputs, at(pointer(sums), i * tile_space), n > 0,
+                )  # fmt: skip
+                i += rows
+        i = 0
+        while i < outputs:
+            rows = next_rows(outputs - i)
+            if N * P * Q == 0:
+                fill_zeros(pointer(sums), 0, sums.size)
+            _place_weights(
+                at(pointer(sums), i * tile_space), rows, 2 * size, run, spaces, inputs, KH, taps, KW, dw, g * outputs + i
+            )
+            i += rows
