@@ -33,17 +33,14 @@ from .loss import (
 )
 from .loss_classification import cross_entropy, nll_loss
 from .normalization import batch_norm, group_norm, layer_norm
-from .pooling import (
+from .pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .pooling_adaptive import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_max_pool1d,
     adaptive_max_pool2d,
-    avg_pool1d,
-    avg_pool2d,
     global_avg_pool,
     global_max_pool,
-    max_pool1d,
-    max_pool2d,
 )
 from .reduction import amax, amin, max, mean, min, sum, var
 from .shape import broadcast_to, cat, flatten, index, permute, reshape, squeeze, stack, transpose, unsqueeze

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from fastnn.kernels import Operator
 from fastnn.kernels.pooling import operators
 from fastnn.kernels.shape import operators as shape_operators
 
@@ -15,12 +16,11 @@ from . import checks
 from .shape import reshape
 
 Size = int | Sequence[int]
-OutputSize = int | Sequence[int | None] | None
 
-_LIMIT = 2**31 - 1  # kernels keep positions in a plane as 32-bit integers
+LIMIT = 2**31 - 1  # kernels keep positions in a plane as 32-bit integers
 
 
-def _planes(input: Any, dims: int) -> tuple[Any, tuple[int, ...]]:
+def planes(input: Any, dims: int) -> tuple[Any, tuple[int, ...]]:
     """The input as (N, C, H, W), and the dimensions of it that the result shall have before its own ``dims`` ones."""
     x = checks.array("input", input, (dims + 1, dims + 2))
     shape = tuple(x.shape)
@@ -28,16 +28,16 @@ def _planes(input: Any, dims: int) -> tuple[Any, tuple[int, ...]]:
     spatial = (1,) * (2 - dims) + shape[-dims:]
     if 0 in spatial:
         raise ValueError(f"input: expected no spatial dimension of length 0, got shape {shape}")
-    if math.prod(spatial) > _LIMIT:
-        raise OverflowError(f"input: expected at most {_LIMIT} positions in a plane, got shape {shape}")
+    if math.prod(spatial) > LIMIT:
+        raise OverflowError(f"input: expected at most {LIMIT} positions in a plane, got shape {shape}")
     return reshape(x, (1,) * (2 - len(batch)) + batch + spatial), batch
 
 
 def _pair(name: str, value: Any, dims: int, minimum: int, fill: int) -> tuple[int, int]:
     """Two ints; in one dimension the first one is ``fill``."""
     numbers = checks.integers(name, value, dims, minimum)
-    if any(n > _LIMIT for n in numbers):
-        raise OverflowError(f"{name}: expected at most {_LIMIT}, got {value!r}")
+    if any(n > LIMIT for n in numbers):
+        raise OverflowError(f"{name}: expected at most {LIMIT}, got {value!r}")
     return ((fill,) * (2 - dims) + numbers)[0], numbers[-1]
 
 
@@ -61,21 +61,12 @@ def _windows(
     return kernel, step, pad, spread, (size[0], size[1])
 
 
-def _output_size(value: Any, dims: int, spatial: Sequence[int]) -> tuple[int, int]:
-    """The size asked for; None keeps that of the input."""
-    items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * dims
-    if len(items) != dims:
-        raise ValueError(f"output_size: expected an int or {dims} of them, got {value!r}")
-    given = spatial[2 - dims :]
-    sizes = tuple([n if item is None else checks.integer("output_size", item, 0) for item, n in zip(items, given, strict=True)])
-    if math.prod(sizes) > _LIMIT:
-        raise OverflowError(f"output_size: expected at most {_LIMIT} windows in a plane, got {value!r}")
-    return ((1,) * (2 - dims) + sizes)[0], sizes[-1]
-
-
-def _deliver_max(results: Any, shape: tuple[int, ...], dtype: Any, return_indices: bool, out: Any) -> Any:
-    values, indices = results
-    y = checks.deliver(reshape(values, shape), checks.out(out, shape, dtype))
+def deliver_max(operator: Operator, arguments: tuple[Any, ...], shape: tuple[int, ...], out: Any) -> Any:
+    """Maxima, or (maxima, indices) where the last of the arguments asks for them, in the user's shape."""
+    out = checks.out(out, shape, arguments[0].dtype)
+    return_indices = arguments[-1]
+    values, indices = call(operator, *arguments, wanted=(True, return_indices))
+    y = checks.deliver(reshape(values, shape), out)
     return (y, call(shape_operators.reshape, indices, shape)) if return_indices else y
 
 
@@ -90,12 +81,11 @@ def _max_pool(
     return_indices: bool,
     out: Any,
 ) -> Any:
-    x, batch = _planes(input, dims)
+    x, batch = planes(input, dims)
     kernel, step, pad, spread, size = _windows(dims, x, kernel_size, stride, padding, dilation, ceil_mode)
     shape = (*batch, *size[2 - dims :])
-    checks.out(out, shape, x.dtype)
-    results = call(operators.max_pool2d, x, kernel, step, pad, spread, bool(ceil_mode))
-    return _deliver_max(results, shape, x.dtype, return_indices, out)
+    arguments = (x, kernel, step, pad, spread, bool(ceil_mode), bool(return_indices))
+    return deliver_max(operators.max_pool2d, arguments, shape, out)
 
 
 @remembered
@@ -194,7 +184,7 @@ def _avg_pool(
     divisor: int | None,
     out: Any,
 ) -> Any:
-    x, batch = _planes(input, dims)
+    x, batch = planes(input, dims)
     kernel, step, pad, _, size = _windows(dims, x, kernel_size, stride, padding, 1, ceil_mode)
     shape = (*batch, *size[2 - dims :])
     out = checks.out(out, shape, x.dtype)
@@ -281,134 +271,6 @@ def avg_pool2d(
         divisor_override = checks.integer("divisor_override", divisor_override)
         if divisor_override == 0:
             raise ValueError("divisor_override: expected an int other than 0, got 0")
-        if not -_LIMIT <= divisor_override <= _LIMIT:
-            raise OverflowError(f"divisor_override: expected at most {_LIMIT}, got {divisor_override}")
+        if not -LIMIT <= divisor_override <= LIMIT:
+            raise OverflowError(f"divisor_override: expected at most {LIMIT}, got {divisor_override}")
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, out)
-
-
-def _adaptive_max_pool(dims: int, input: Any, output_size: OutputSize, return_indices: bool, out: Any) -> Any:
-    x, batch = _planes(input, dims)
-    size = _output_size(output_size, dims, x.shape[2:])
-    shape = (*batch, *size[2 - dims :])
-    checks.out(out, shape, x.dtype)
-    return _deliver_max(call(operators.adaptive_max_pool2d, x, size), shape, x.dtype, return_indices, out)
-
-
-def _adaptive_avg_pool(dims: int, input: Any, output_size: OutputSize, out: Any) -> Any:
-    x, batch = _planes(input, dims)
-    size = _output_size(output_size, dims, x.shape[2:])
-    shape = (*batch, *size[2 - dims :])
-    out = checks.out(out, shape, x.dtype)
-    return checks.deliver(reshape(call(operators.adaptive_avg_pool2d, x, size), shape), out)
-
-
-@remembered
-def adaptive_max_pool1d(input: Any, output_size: OutputSize, return_indices: bool = False, *, out: Any = None) -> Any:
-    """Maxima over as many windows of a sequence as asked for. Input (N, C, L) or (C, L); the rest as ``adaptive_max_pool2d``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.adaptive_max_pool1d(np.array([[1.0, 3.0, 2.0]]), 2)
-    array([[3., 3.]])
-    """
-    return _adaptive_max_pool(1, input, output_size, return_indices, out)
-
-
-@remembered
-def adaptive_max_pool2d(input: Any, output_size: OutputSize, return_indices: bool = False, *, out: Any = None) -> Any:
-    """Maxima over as many windows as asked for: window i covers ``floor(i H / OH) <= h < ceil((i + 1) H / OH)``.
-
-    Parameters
-    ----------
-    input : array, shape (N, C, H, W) or (C, H, W)
-    output_size : int, or two ints or None
-        (OH, OW); None keeps the size of the input.
-    return_indices : bool
-        Give (y, indices) with the flat position ``h W + w`` of each maximum in its plane.
-    out : array of the shape of y, optional
-        Where to put y.
-
-    Returns
-    -------
-    array, shape (N, C, OH, OW) or (C, OH, OW), or a tuple with int64 indices of that shape
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError
-        Where an argument or the shape of ``input`` does not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.adaptive_max_pool2d(np.arange(16.0).reshape(1, 4, 4), (1, 2))
-    array([[[13., 15.]]])
-    """
-    return _adaptive_max_pool(2, input, output_size, return_indices, out)
-
-
-@remembered
-def adaptive_avg_pool1d(input: Any, output_size: OutputSize, *, out: Any = None) -> Any:
-    """Means over as many windows of a sequence as asked for. Input (N, C, L) or (C, L); the rest as ``adaptive_avg_pool2d``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.adaptive_avg_pool1d(np.array([[1.0, 3.0, 2.0]]), 2)
-    array([[2. , 2.5]])
-    """
-    return _adaptive_avg_pool(1, input, output_size, out)
-
-
-@remembered
-def adaptive_avg_pool2d(input: Any, output_size: OutputSize, *, out: Any = None) -> Any:
-    """Means over as many windows as asked for. Arguments, windows and errors as for ``adaptive_max_pool2d``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.adaptive_avg_pool2d(np.arange(16.0).reshape(1, 4, 4), (None, 1))
-    array([[[ 1.5],
-            [ 5.5],
-            [ 9.5],
-            [13.5]]])
-    """
-    return _adaptive_avg_pool(2, input, output_size, out)
-
-
-def global_max_pool(input: Any, *, out: Any = None) -> Any:
-    """The maximum of each plane or sequence: (N, C, H, W) or (N, C, L) to (N, C).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.global_max_pool(np.arange(8.0).reshape(1, 2, 2, 2))
-    array([[3., 7.]])
-    """
-    return _global(adaptive_max_pool2d, input, out)
-
-
-def global_avg_pool(input: Any, *, out: Any = None) -> Any:
-    """The mean of each plane or sequence: (N, C, H, W) or (N, C, L) to (N, C).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.global_avg_pool(np.arange(8.0).reshape(1, 2, 2, 2))
-    array([[1.5, 5.5]])
-    """
-    return _global(adaptive_avg_pool2d, input, out)
-
-
-def _global(pool: Any, input: Any, out: Any) -> Any:
-    x = checks.array("input", input, (3, 4))
-    shape = tuple(x.shape)
-    out = checks.out(out, shape[:2], x.dtype)
-    y = pool(x if len(shape) == 4 else reshape(x, (*shape[:2], 1, shape[2])), 1)
-    return checks.deliver(reshape(y, shape[:2]), out)

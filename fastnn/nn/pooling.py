@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn import functional as F
-from fastnn.functional.pooling import OutputSize, Size
+from fastnn.functional.pooling import Size
+from fastnn.functional.pooling_adaptive import OutputSize
 
 from .module import Module
 

@@ -7,6 +7,7 @@ rows first, then columns, in double. The windows of each dimension are a table w
 import numpy as np
 
 from ..numba_support import kernel
+from .operators import index_dtype
 
 
 def _planes(array):
@@ -60,9 +61,9 @@ def _max_pool(x, kernel_size, stride, padding, dilation, y, indices):
                         _take_larger(plane[position:], stride[1], position, best[low:high], where[low:high])
 
 
-def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, y, indices):
+def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, y, indices):
     y = np.empty(indices.shape, x.dtype) if y is None else y
-    indices = np.empty(y.shape, np.int64) if indices is None else indices
+    indices = np.empty(y.shape, index_dtype(x.shape, return_indices)) if indices is None else indices
     _max_pool(_planes(x), kernel_size, stride, padding, dilation, _planes(y), _planes(indices))
 
 
@@ -78,7 +79,11 @@ def _max_pool_backward(dy, indices, dx):
                 target[index] += dy[p, o]
 
 
-def max_pool2d_backward(dy, indices, x_shape, dx):
+def max_pool2d_backward(dy, indices, kernel_size, stride, padding, dilation, x_shape, dx):
+    adaptive_max_pool2d_backward(dy, indices, x_shape, dx)
+
+
+def adaptive_max_pool2d_backward(dy, indices, x_shape, dx):
     planes, outputs, inputs = dy.shape[0] * dy.shape[1], dy.shape[2] * dy.shape[3], dx.shape[2] * dx.shape[3]
     _max_pool_backward(dy.reshape(planes, outputs), indices.reshape(planes, outputs), dx.reshape(planes, inputs))
 
@@ -234,7 +239,7 @@ def _adaptive_max(x, rows, columns, y, indices):
                 indices[p, i, j] = where
 
 
-def adaptive_max_pool2d(x, output_size, y, indices):
+def adaptive_max_pool2d(x, output_size, return_indices, y, indices):
     y = np.empty(indices.shape, x.dtype) if y is None else y
-    indices = np.empty(y.shape, np.int64) if indices is None else indices
+    indices = np.empty(y.shape, index_dtype(x.shape, return_indices)) if indices is None else indices
     _adaptive_max(_planes(x), *_adaptive_axes(x, y), _planes(y), _planes(indices))

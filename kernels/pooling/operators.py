@@ -16,6 +16,8 @@ dilation leads past the plane altogether gives -inf and index -1.
 
 import math
 
+import numpy as np
+
 from ..operator import Cost, Operator
 
 
@@ -28,19 +30,33 @@ def output_length(size: int, kernel: int, stride: int, padding: int, dilation: i
     return length
 
 
-def _max_shape(x, kernel_size, stride, padding, dilation, ceil_mode):
+def index_dtype(x, *attributes) -> np.dtype:
+    """int64 where the last attribute, ``return_indices``, says so; else the smaller integers that hold the positions of a plane and -1.
+
+    A byte would do only for the smallest planes.
+    """
+    if attributes[-1]:
+        return np.dtype(np.int64)
+    return np.dtype(np.int16 if math.prod(x[2:]) <= np.iinfo(np.int16).max else np.int32)
+
+
+def _max_shape(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=False):
     sizes = zip(x[2:], kernel_size, stride, padding, dilation, strict=True)
     y = (*x[:2], *[output_length(*size, ceil_mode) for size in sizes])
     return y, y
 
 
-def _max_cost(itemsize, x, kernel_size, stride, padding, dilation, ceil_mode):
-    count = math.prod(_max_shape(x, kernel_size, stride, padding, dilation, ceil_mode)[0])
-    return Cost(flops=count * math.prod(kernel_size), bytes=itemsize * (math.prod(x) + count) + 8 * count)
+def _max_bytes(itemsize, x, count, return_indices):
+    return itemsize * (math.prod(x) + count) + index_dtype(x, return_indices).itemsize * count
 
 
-def _max_backward_cost(itemsize, dy, indices, x_shape):
-    return Cost(flops=math.prod(dy), bytes=itemsize * (math.prod(dy) + math.prod(x_shape)) + 8 * math.prod(indices))
+def _max_cost(itemsize, x, kernel_size, *rest):
+    count = math.prod(_max_shape(x, kernel_size, *rest)[0])
+    return Cost(flops=count * math.prod(kernel_size), bytes=_max_bytes(itemsize, x, count, rest[-1]))
+
+
+def _max_backward_cost(itemsize, dy, indices, *attributes):
+    return Cost(flops=math.prod(dy), bytes=_max_bytes(itemsize, attributes[-1], math.prod(dy), False))
 
 
 def _avg_shape(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
@@ -78,9 +94,9 @@ def _adaptive_avg_backward_cost(itemsize, dy, x_shape):
     return Cost(flops=_adaptive_terms(x_shape, dy[2:]) + count, bytes=itemsize * (math.prod(x_shape) + count))
 
 
-def _adaptive_max_cost(itemsize, x, output_size):
+def _adaptive_max_cost(itemsize, x, output_size, return_indices):
     count = math.prod(_adaptive_shape(x, output_size))
-    return Cost(flops=_adaptive_terms(x, output_size), bytes=itemsize * (math.prod(x) + count) + 8 * count)
+    return Cost(flops=_adaptive_terms(x, output_size), bytes=_max_bytes(itemsize, x, count, return_indices))
 
 
 def _to_x(*args):
@@ -93,19 +109,22 @@ def _windows(x, kernel_size, stride, padding=(0, 0), ceil_mode=False, **more):
 
 max_pool2d_backward = Operator(
     "max_pool2d_backward", __package__, ("dy", "indices"), _to_x, _max_backward_cost,
-    attributes=("x_shape",), outputs=("dx",), integers=("indices",),
+    attributes=("kernel_size", "stride", "padding", "dilation", "x_shape"), outputs=("dx",), integers=("indices",),
 )  # fmt: skip
 max_pool2d = Operator(
     "max_pool2d", __package__, ("x",), _max_shape, _max_cost,
-    attributes=("kernel_size", "stride", "padding", "dilation", "ceil_mode"), outputs=("y", "indices"), integers=("indices",),
-    backward=max_pool2d_backward,
+    attributes=("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"), outputs=("y", "indices"),
+    integers=("indices",), index_dtype=index_dtype, backward=max_pool2d_backward,
     examples=(
-        _windows((1, 1, 1, 1), (1, 1), (1, 1), dilation=(1, 1)),
-        _windows((2, 3, 7, 9), (3, 2), (2, 3), (1, 1), True, dilation=(1, 1)),
-        _windows((1, 2, 11, 75), (2, 3), (1, 1), (0, 1), dilation=(3, 2)),
-        _windows((0, 2, 4, 4), (2, 2), (2, 2), dilation=(1, 1)),
-        _windows((2, 1, 1, 300), (1, 4), (1, 4), dilation=(1, 1)),
-        _windows((8, 16, 28, 28), (2, 2), (2, 2), dilation=(1, 1)),
+        _windows((1, 1, 1, 1), (1, 1), (1, 1), dilation=(1, 1), return_indices=False),
+        _windows((2, 3, 7, 9), (3, 2), (2, 3), (1, 1), True, dilation=(1, 1), return_indices=False),
+        _windows((1, 2, 11, 75), (2, 3), (1, 1), (0, 1), dilation=(3, 2), return_indices=True),
+        _windows((0, 2, 4, 4), (2, 2), (2, 2), dilation=(1, 1), return_indices=False),
+        _windows((2, 1, 1, 300), (1, 4), (1, 4), dilation=(1, 1), return_indices=False),
+        _windows((8, 16, 28, 28), (2, 2), (2, 2), dilation=(1, 1), return_indices=False),
+        _windows((2, 3, 37, 41), (3, 3), (2, 2), (1, 1), dilation=(1, 1), return_indices=False),
+        _windows((1, 2, 14, 70), (2, 2), (2, 1), (1, 1), True, dilation=(1, 1), return_indices=False),
+        _windows((1, 1, 190, 181), (3, 5), (3, 4), (1, 2), dilation=(1, 1), return_indices=False),
     ),
 )  # fmt: skip
 
@@ -124,19 +143,29 @@ avg_pool2d = Operator(
         _windows((0, 2, 4, 4), (2, 2), (2, 2), count_include_pad=True, divisor_override=None),
         _windows((2, 1, 6, 70), (2, 2), (3, 3), (0, 1), count_include_pad=True, divisor_override=3),
         _windows((8, 16, 28, 28), (2, 2), (2, 2), count_include_pad=True, divisor_override=None),
+        _windows((2, 3, 37, 41), (3, 3), (2, 2), (1, 1), count_include_pad=True, divisor_override=None),
+        _windows((1, 2, 14, 45), (4, 4), (4, 4), (2, 2), True, count_include_pad=False, divisor_override=None),
     ),
 )  # fmt: skip
 
+_ADAPTIVE = (
+    {"x": (1, 1, 1, 1), "output_size": (1, 1)},
+    {"x": (2, 3, 7, 10), "output_size": (3, 4)},
+    {"x": (1, 2, 3, 5), "output_size": (5, 8)},
+    {"x": (0, 2, 3, 5), "output_size": (1, 1)},
+    {"x": (4, 16, 14, 75), "output_size": (1, 1)},
+    {"x": (2, 1, 190, 180), "output_size": (19, 60)},
+)
+
+adaptive_max_pool2d_backward = Operator(
+    "adaptive_max_pool2d_backward", __package__, ("dy", "indices"), _to_x, _max_backward_cost,
+    attributes=("x_shape",), outputs=("dx",), integers=("indices",),
+)  # fmt: skip
 adaptive_max_pool2d = Operator(
-    "adaptive_max_pool2d", __package__, ("x",), lambda x, output_size: (_adaptive_shape(x, output_size),) * 2, _adaptive_max_cost,
-    attributes=("output_size",), outputs=("y", "indices"), integers=("indices",), backward=max_pool2d_backward,
-    examples=(
-        {"x": (1, 1, 1, 1), "output_size": (1, 1)},
-        {"x": (2, 3, 7, 10), "output_size": (3, 4)},
-        {"x": (1, 2, 3, 5), "output_size": (5, 8)},
-        {"x": (0, 2, 3, 5), "output_size": (1, 1)},
-        {"x": (4, 16, 14, 75), "output_size": (1, 1)},
-    ),
+    "adaptive_max_pool2d", __package__, ("x",), lambda x, size, _: (_adaptive_shape(x, size),) * 2, _adaptive_max_cost,
+    attributes=("output_size", "return_indices"), outputs=("y", "indices"), integers=("indices",), index_dtype=index_dtype,
+    backward=adaptive_max_pool2d_backward,
+    examples=tuple([{**example, "return_indices": example["output_size"] == (5, 8)} for example in _ADAPTIVE]),
 )  # fmt: skip
 
 adaptive_avg_pool2d_backward = Operator(
@@ -145,5 +174,5 @@ adaptive_avg_pool2d_backward = Operator(
 )  # fmt: skip
 adaptive_avg_pool2d = Operator(
     "adaptive_avg_pool2d", __package__, ("x",), lambda x, output_size: (_adaptive_shape(x, output_size),), _adaptive_avg_cost,
-    attributes=("output_size",), backward=adaptive_avg_pool2d_backward, examples=adaptive_max_pool2d.examples,
+    attributes=("output_size",), backward=adaptive_avg_pool2d_backward, examples=_ADAPTIVE,
 )  # fmt: skip

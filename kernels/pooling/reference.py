@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .operators import output_length
+from .operators import index_dtype, output_length
 
 
 def _strided(size, count, kernel, stride, padding, dilation=1):
@@ -16,7 +16,7 @@ def _adaptive(size, count):
     return [list(range(i * size // count, -(-(i + 1) * size // count))) for i in range(count)]
 
 
-def _max(x, rows, columns):
+def _max(x, rows, columns, return_indices):
     N, C, _, W = x.shape
     y = np.full((N, C, len(rows), len(columns)), -np.inf, x.dtype)
     indices = np.full(y.shape, -1, np.int64)
@@ -26,20 +26,26 @@ def _max(x, rows, columns):
             taken = (value > best) | np.isnan(value) | (indices[:, :, i, j] < 0)
             y[:, :, i, j] = np.where(taken, value, best)
             indices[:, :, i, j] = np.where(taken, h * W + w, indices[:, :, i, j])
-    return y, indices
+    return y, indices.astype(index_dtype(x.shape, return_indices))
 
 
-def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode):
+def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
     parameters = list(zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True))
     counts = [output_length(*axis, ceil_mode) for axis in parameters]
-    return _max(x, *[_strided(size, count, *axis) for (size, *axis), count in zip(parameters, counts, strict=True)])
+    windows = [_strided(size, count, *axis) for (size, *axis), count in zip(parameters, counts, strict=True)]
+    return _max(x, *windows, return_indices)
 
 
-def adaptive_max_pool2d(x, output_size):
-    return _max(x, *[_adaptive(size, count) for size, count in zip(x.shape[2:], output_size, strict=True)])
+def adaptive_max_pool2d(x, output_size, return_indices):
+    windows = [_adaptive(size, count) for size, count in zip(x.shape[2:], output_size, strict=True)]
+    return _max(x, *windows, return_indices)
 
 
-def max_pool2d_backward(dy, indices, x_shape):
+def max_pool2d_backward(dy, indices, kernel_size, stride, padding, dilation, x_shape):
+    return adaptive_max_pool2d_backward(dy, indices, x_shape)
+
+
+def adaptive_max_pool2d_backward(dy, indices, x_shape):
     N, C, H, W = x_shape
     dx = np.zeros((N, C, H * W), dy.dtype)
     n, c = np.ogrid[:N, :C]

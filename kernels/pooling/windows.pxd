@@ -1,0 +1,87 @@
+# cython: cdivision=True
+"""Which elements the windows of one dimension cover."""
+
+from libc.stdlib cimport malloc
+
+
+ctypedef struct Strides:
+    Py_ssize_t kernel, stride, padding, dilation
+
+
+ctypedef struct Axis:
+    Py_ssize_t size, count
+    Py_ssize_t low, high  # the windows low <= o < high have ``kernel`` elements each and start ``stride`` apart
+    Py_ssize_t kernel, stride
+    Py_ssize_t* begin     # of each window, the first position inside the plane
+    Py_ssize_t* end       # and the one after the last
+    Py_ssize_t* first     # of each position, the first window that covers it
+    Py_ssize_t* last      # and the last one
+    double* divisor       # of each window
+    double* reciprocal    # 1 / divisor
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    """a / b rounded up, and 0 where a is negative; b is positive."""
+    return (a + b - 1) // b if a > 0 else 0
+
+
+cdef inline int allocate(Axis* axis, Py_ssize_t size, Py_ssize_t count) except -1:
+    """Room for the tables, in one block that starts at ``begin``."""
+    cdef Py_ssize_t* block = <Py_ssize_t*> malloc(2 * (size + count) * sizeof(Py_ssize_t) + 2 * count * sizeof(double) + 1)
+    axis.size, axis.count, axis.begin = size, count, block
+    if block == NULL:
+        raise MemoryError("pooling: no room for the tables of windows")
+    axis.end = block + count
+    axis.first = block + 2 * count
+    axis.last = axis.first + size
+    axis.divisor = <double*> (axis.last + size)
+    axis.reciprocal = axis.divisor + count
+    return 0
+
+
+cdef inline void _complete(Axis* axis) noexcept nogil:
+    """Reciprocals, and which windows cover each position: ``begin`` and ``end`` never decrease, so one walk finds them."""
+    cdef Py_ssize_t i, first = 0, last = -1
+    for i in range(axis.count):
+        axis.reciprocal[i] = 1 / axis.divisor[i]
+    for i in range(axis.size):
+        while first < axis.count and axis.end[first] <= i:
+            first += 1
+        while last + 1 < axis.count and axis.begin[last + 1] <= i:
+            last += 1
+        axis.first[i] = first
+        axis.last[i] = last
+
+
+cdef inline void fill_strided(Axis* axis, Strides strides, bint count_include_pad, Py_ssize_t divisor) noexcept nogil:
+    """Windows ``stride`` apart; a divisor of 0 stands for the number of elements."""
+    cdef Py_ssize_t o, start
+    for o in range(axis.count):
+        start = o * strides.stride - strides.padding
+        axis.begin[o] = max(start, <Py_ssize_t> 0)
+        axis.end[o] = min(start + strides.kernel, axis.size)
+        if divisor != 0:
+            axis.divisor[o] = divisor
+        elif count_include_pad:
+            axis.divisor[o] = min(start + strides.kernel, axis.size + strides.padding) - start
+        else:
+            axis.divisor[o] = axis.end[o] - axis.begin[o]
+    axis.kernel, axis.stride = strides.kernel, strides.stride
+    axis.low = min(ceil_div(strides.padding, strides.stride), axis.count)
+    axis.high = axis.size + strides.padding - strides.kernel
+    axis.high = max(axis.low, min(axis.high // strides.stride + 1 if axis.high >= 0 else 0, axis.count))
+    _complete(axis)
+
+
+cdef inline void fill_adaptive(Axis* axis) noexcept nogil:
+    """As many windows as there are, about equally large."""
+    cdef Py_ssize_t o
+    for o in range(axis.count):
+        axis.begin[o] = o * axis.size // axis.count
+        axis.end[o] = ceil_div((o + 1) * axis.size, axis.count)
+        axis.divisor[o] = axis.end[o] - axis.begin[o]
+    axis.low = axis.high = axis.kernel = axis.stride = 0
+    if axis.count and axis.size % axis.count == 0:
+        axis.high, axis.kernel = axis.count, axis.size // axis.count
+        axis.stride = axis.kernel
+    _complete(axis)
