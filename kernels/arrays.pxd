@@ -16,6 +16,13 @@ cdef inline void* data(cnp.ndarray array) noexcept nogil:
     return NULL if array is None else cnp.PyArray_DATA(array)
 
 
+cdef inline real* offset(const real* pointer, Py_ssize_t n) noexcept nogil:
+    """``pointer + n``, or NULL where there is no array."""
+    if pointer == NULL:
+        return NULL
+    return <real*> pointer + n
+
+
 cdef inline Py_ssize_t size(cnp.ndarray array) noexcept nogil:
     return cnp.PyArray_SIZE(array)
 

@@ -1,14 +1,14 @@
 /* Register tiles of the matrix product, from one source for every instruction set: GCC and Clang vector extensions.
 
-   A tile is TILE_ROWS x (2 vectors): v4 14x32 float32 (28 accumulators, 2 loads, 1 broadcast: 31 of 32 registers),
-   v3 6x16, otherwise 6x8. Double has half as many columns. Packed panels: a[k][TILE_ROWS], b[k][columns]. */
+   A tile is up to TILE_ROWS x (2 vectors): v4 14x32 float32 (28 accumulators, 2 loads, 1 broadcast: 31 of 32 registers),
+   v3 6x16, otherwise 6x8. Double has half as many columns. */
 #ifndef FASTNN_TILE_H
 #define FASTNN_TILE_H
 
 #include <stddef.h>
-#include <string.h>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define FASTNN_VECTOR_BYTES 64
 #define FASTNN_TILE_ROWS 14
 #elif defined(__AVX__)
@@ -18,61 +18,135 @@
 #define FASTNN_VECTOR_BYTES 16
 #define FASTNN_TILE_ROWS 6
 #endif
-#define FASTNN_CHUNK 96
 #define FASTNN_TILE_BYTES (2 * FASTNN_VECTOR_BYTES)
+#define FASTNN_CHUNK 64 /* products that are added up before their sum joins the others */
+#define FASTNN_AHEAD 8  /* rows of B that are fetched ahead */
+#define FASTNN_UNROLL _Pragma("GCC unroll 16")
+/* A pointer that is known to step on: GCC would compute all its later values beforehand, and spill them. */
+#define FASTNN_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+#define FASTNN_INLINE static inline __attribute__((always_inline))
+
+typedef float fastnn_vector_f32 __attribute__((vector_size(FASTNN_VECTOR_BYTES), aligned(sizeof(float)), may_alias));
+typedef double fastnn_vector_f64 __attribute__((vector_size(FASTNN_VECTOR_BYTES), aligned(sizeof(double)), may_alias));
+
+/* load_first: the first n elements, zero beyond. store_first: writes only the first n. Both take 0 <= n <= lanes. */
+#if defined(__AVX512F__)
+#define FASTNN_DEFINE_PARTS(real, suffix, intrinsic)                                                                \
+    FASTNN_INLINE fastnn_vector_##suffix fastnn_load_first_##suffix(const real *source, ptrdiff_t n) {              \
+        return (fastnn_vector_##suffix)_mm512_maskz_loadu_##intrinsic((1u << n) - 1, source);                       \
+    }                                                                                                               \
+    FASTNN_INLINE void fastnn_store_first_##suffix(real *out, fastnn_vector_##suffix v, ptrdiff_t n) {              \
+        _mm512_mask_storeu_##intrinsic(out, (1u << n) - 1, v);                                                      \
+    }
+#else
+#define FASTNN_DEFINE_PARTS(real, suffix, intrinsic)                                                                \
+    FASTNN_INLINE fastnn_vector_##suffix fastnn_load_first_##suffix(const real *source, ptrdiff_t n) {              \
+        if (n == FASTNN_VECTOR_BYTES / sizeof(real))                                                                \
+            return *(const fastnn_vector_##suffix *)source;                                                         \
+        fastnn_vector_##suffix v = {0};                                                                             \
+        for (ptrdiff_t i = 0; i < n; i++)                                                                           \
+            v[i] = source[i];                                                                                       \
+        return v;                                                                                                   \
+    }                                                                                                               \
+    FASTNN_INLINE void fastnn_store_first_##suffix(real *out, fastnn_vector_##suffix v, ptrdiff_t n) {              \
+        if (n == FASTNN_VECTOR_BYTES / sizeof(real)) {                                                              \
+            *(fastnn_vector_##suffix *)out = v;                                                                     \
+            return;                                                                                                 \
+        }                                                                                                           \
+        for (ptrdiff_t i = 0; i < n; i++)                                                                           \
+            out[i] = v[i];                                                                                          \
+    }
+#endif
+FASTNN_DEFINE_PARTS(float, f32, ps)
+FASTNN_DEFINE_PARTS(double, f64, pd)
 
 #define FASTNN_DEFINE_TILE(real, suffix)                                                                            \
-    typedef real fastnn_vector_##suffix                                                                             \
-        __attribute__((vector_size(FASTNN_VECTOR_BYTES), aligned(sizeof(real)), may_alias));                        \
-                                                                                                                    \
-    /* out[TILE_ROWS][2 vectors] = sum over k of a[k] b[k]^T, each element in ascending order of k; chunks of FASTNN_CHUNK have a sum  \
-       of their own, so that the error of a long float32 sum stays small (constant data: 16 eps at depth 576 without them) */       \
-    static void fastnn_tile_##suffix(ptrdiff_t k, const real *a, const real *b, real *out) {                        \
-        enum { lanes = FASTNN_VECTOR_BYTES / sizeof(real), columns = 2 * lanes };                                   \
-        ptrdiff_t done = 0;                                                                                         \
-        do {                                                                                                        \
-            const ptrdiff_t depth = k - done < FASTNN_CHUNK ? k - done : FASTNN_CHUNK;                              \
-            fastnn_vector_##suffix sum[FASTNN_TILE_ROWS][2];                                                        \
-            _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++)                                     \
+    /* c = start + sum over k of a[k] b[k]^T in (rows, columns), where start may be c itself, a single row (start_row 0) or NULL, \
+       and 0 < columns <= width vectors; each element in ascending order of k. Chunks have a sum of their own, so that the error \
+       of a long float32 sum stays small (constant data: 16 eps at depth 576 without them).                         \
+       Rows of A are reached by threes from a pointer, as an x86 address is base + {0, 1, 2} strides. */            \
+    FASTNN_INLINE void fastnn_tile_of_##suffix(                                                                     \
+        const int rows, const int width, ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_k,                \
+        const real *b, ptrdiff_t b_k, ptrdiff_t columns,                                                            \
+        real *c, ptrdiff_t c_row, const real *start, ptrdiff_t start_row) {                                         \
+        enum { lanes = FASTNN_VECTOR_BYTES / sizeof(real), groups = (FASTNN_TILE_ROWS + 2) / 3 };                   \
+        fastnn_vector_##suffix total[FASTNN_TILE_ROWS][2], sum[FASTNN_TILE_ROWS][2];                                \
+        const ptrdiff_t last = columns - (width - 1) * lanes;                                                       \
+        __asm__("" : "=m"(total)); /* read from the second chunk on only, which GCC cannot see */                   \
+        const real *row[groups];                                                                                    \
+        FASTNN_UNROLL for (int g = 0; g < groups; g++)                                                              \
+            row[g] = a + 3 * g * a_row;                                                                             \
+        for (ptrdiff_t left = k;; left -= FASTNN_CHUNK) {                                                           \
+            const ptrdiff_t depth = left < FASTNN_CHUNK ? left : FASTNN_CHUNK;                                      \
+            FASTNN_UNROLL for (int i = 0; i < rows; i++)                                                            \
                 sum[i][0] = sum[i][1] = (fastnn_vector_##suffix){0};                                                \
-            for (ptrdiff_t p = 0; p < depth; p++, a += FASTNN_TILE_ROWS, b += columns) {                            \
-                const fastnn_vector_##suffix left = *(const fastnn_vector_##suffix *)b;                             \
-                const fastnn_vector_##suffix right = *(const fastnn_vector_##suffix *)(b + lanes);                  \
-                _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++) {                               \
-                    sum[i][0] += a[i] * left;                                                                       \
-                    sum[i][1] += a[i] * right;                                                                      \
+            for (ptrdiff_t p = 0; p < depth; p++, b += b_k) {                                                       \
+                const fastnn_vector_##suffix near = *(const fastnn_vector_##suffix *)b;                             \
+                const fastnn_vector_##suffix far = *(const fastnn_vector_##suffix *)(b + (width - 1) * lanes);      \
+                FASTNN_UNROLL for (int j = 0; j < width; j++)                                                       \
+                    __builtin_prefetch(b + FASTNN_AHEAD * b_k + j * lanes);                                         \
+                FASTNN_UNROLL for (int i = 0; i < rows; i++) {                                                      \
+                    const real scale = row[i / 3][i % 3 * a_row];                                                   \
+                    sum[i][0] += scale * near;                                                                      \
+                    if (width > 1)                                                                                  \
+                        sum[i][1] += scale * far;                                                                   \
+                }                                                                                                   \
+                FASTNN_UNROLL for (int g = 0; g < (rows + 2) / 3; g++) {                                            \
+                    row[g] += a_k;                                                                                  \
+                    FASTNN_OPAQUE(row[g]);                                                                          \
                 }                                                                                                   \
             }                                                                                                       \
-            _Pragma("GCC unroll 16") for (int i = 0; i < FASTNN_TILE_ROWS; i++)                                     \
-                _Pragma("GCC unroll 2") for (int j = 0; j < 2; j++) {                                               \
-                    fastnn_vector_##suffix *const target = (fastnn_vector_##suffix *)(out + i * columns + j * lanes); \
-                    if (done)                                                                                       \
-                        sum[i][j] += *target;                                                                       \
-                    *target = sum[i][j];                                                                            \
-                }                                                                                                   \
-            done += depth;                                                                                          \
-        } while (done < k);                                                                                         \
+            if (left < k)                                                                                           \
+                FASTNN_UNROLL for (int i = 0; i < rows; i++)                                                        \
+                    FASTNN_UNROLL for (int j = 0; j < width; j++)                                                   \
+                        sum[i][j] += total[i][j];                                                                   \
+            if (left <= FASTNN_CHUNK)                                                                               \
+                break;                                                                                              \
+            FASTNN_UNROLL for (int i = 0; i < rows; i++)                                                            \
+                FASTNN_UNROLL for (int j = 0; j < width; j++)                                                       \
+                    total[i][j] = sum[i][j];                                                                        \
+        }                                                                                                           \
+        if (start)                                                                                                  \
+            FASTNN_UNROLL for (int i = 0; i < rows; i++, start += start_row) {                                      \
+                FASTNN_OPAQUE(start);                                                                               \
+                FASTNN_UNROLL for (int j = 0; j < width; j++)                                                       \
+                    sum[i][j] += fastnn_load_first_##suffix(start + j * lanes, j < width - 1 ? lanes : last);       \
+            }                                                                                                       \
+        FASTNN_UNROLL for (int i = 0; i < rows; i++, c += c_row) {                                                  \
+            FASTNN_OPAQUE(c);                                                                                       \
+            FASTNN_UNROLL for (int j = 0; j < width; j++)                                                           \
+                fastnn_store_first_##suffix(c + j * lanes, sum[i][j], j < width - 1 ? lanes : last);                \
+        }                                                                                                           \
     }                                                                                                               \
                                                                                                                     \
-    /* sum of a[i] b[i]: four vectors of partial sums, added up in a fixed order, then the tail */                  \
-    static real fastnn_dot_##suffix(ptrdiff_t n, const real *a, const real *b) {                                    \
-        enum { lanes = FASTNN_VECTOR_BYTES / sizeof(real) };                                                        \
-        fastnn_vector_##suffix sum[4] = {{0}, {0}, {0}, {0}};                                                       \
-        ptrdiff_t i = 0;                                                                                            \
-        for (; i + 4 * lanes <= n; i += 4 * lanes)                                                                  \
-            _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++)                                                     \
-                sum[j] += *(const fastnn_vector_##suffix *)(a + i + j * lanes)                                      \
-                        * *(const fastnn_vector_##suffix *)(b + i + j * lanes);                                     \
-        for (; i + lanes <= n; i += lanes)                                                                          \
-            sum[0] += *(const fastnn_vector_##suffix *)(a + i) * *(const fastnn_vector_##suffix *)(b + i);          \
-        sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);                                                             \
-        real total = 0;                                                                                             \
-        for (int j = 0; j < lanes; j++)                                                                             \
-            total += sum[0][j];                                                                                     \
-        for (; i < n; i++)                                                                                          \
-            total += a[i] * b[i];                                                                                   \
-        return total;                                                                                               \
+    /* The same for a number of rows and columns that is known at run time only. */                                 \
+    static void fastnn_tile_##suffix(                                                                               \
+        ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_k,              \
+        const real *b, ptrdiff_t b_k, real *c, ptrdiff_t c_row, const real *start, ptrdiff_t start_row) {           \
+        const int wide = columns > FASTNN_VECTOR_BYTES / (ptrdiff_t)sizeof(real);                                   \
+        switch (2 * rows + wide) {                                                                                  \
+            FASTNN_TILES(suffix)                                                                                    \
+        }                                                                                                           \
     }
+
+#define FASTNN_TILE_CASE(rows, suffix)                                                                              \
+    case 2 * rows:                                                                                                  \
+        fastnn_tile_of_##suffix(rows, 1, k, a, a_row, a_k, b, b_k, columns, c, c_row, start, start_row);            \
+        return;                                                                                                     \
+    case 2 * rows + 1:                                                                                              \
+        fastnn_tile_of_##suffix(rows, 2, k, a, a_row, a_k, b, b_k, columns, c, c_row, start, start_row);            \
+        return;
+#define FASTNN_TILES_6(suffix)                                                                                      \
+    FASTNN_TILE_CASE(1, suffix) FASTNN_TILE_CASE(2, suffix) FASTNN_TILE_CASE(3, suffix)                             \
+    FASTNN_TILE_CASE(4, suffix) FASTNN_TILE_CASE(5, suffix) FASTNN_TILE_CASE(6, suffix)
+#if FASTNN_TILE_ROWS == 14
+#define FASTNN_TILES(suffix)                                                                                        \
+    FASTNN_TILES_6(suffix)                                                                                          \
+    FASTNN_TILE_CASE(7, suffix) FASTNN_TILE_CASE(8, suffix) FASTNN_TILE_CASE(9, suffix) FASTNN_TILE_CASE(10, suffix) \
+    FASTNN_TILE_CASE(11, suffix) FASTNN_TILE_CASE(12, suffix) FASTNN_TILE_CASE(13, suffix) FASTNN_TILE_CASE(14, suffix)
+#else
+#define FASTNN_TILES(suffix) FASTNN_TILES_6(suffix)
+#endif
 
 FASTNN_DEFINE_TILE(float, f32)
 FASTNN_DEFINE_TILE(double, f64)

@@ -1,4 +1,4 @@
-/* Transposition of square blocks in registers, for packing operands whose rows run along k.
+/* Copies for packing operands into panels: rows as they are, and square blocks transposed in registers where the rows run along k.
 
    A block of lanes x lanes elements is exchanged in log2(lanes) rounds: round s swaps the off-diagonal s x s sub-blocks of every
    2s x 2s block. One shuffle for every lane and round; element by element the same copy took four times as long. */
@@ -21,16 +21,16 @@
 #define FASTNN_LANES_2(pick, s, L) pick(0, s, L), pick(1, s, L)
 #define FASTNN_LANES_4(pick, s, L) FASTNN_LANES_2(pick, s, L), pick(2, s, L), pick(3, s, L)
 #define FASTNN_LANES_8(pick, s, L) FASTNN_LANES_4(pick, s, L), pick(4, s, L), pick(5, s, L), pick(6, s, L), pick(7, s, L)
-#define FASTNN_LANES_16(pick, s, L) \
-    FASTNN_LANES_8(pick, s, L), pick(8, s, L), pick(9, s, L), pick(10, s, L), pick(11, s, L), pick(12, s, L), \
+#define FASTNN_LANES_16(pick, s, L)                                                                                 \
+    FASTNN_LANES_8(pick, s, L), pick(8, s, L), pick(9, s, L), pick(10, s, L), pick(11, s, L), pick(12, s, L),       \
         pick(13, s, L), pick(14, s, L), pick(15, s, L)
 
-#define FASTNN_ROUND(suffix, s, L)                                                                                   \
+#define FASTNN_ROUND(suffix, s, L)                                                                                  \
     _Pragma("GCC unroll 16") for (int i = 0; i < L; i++)                                                            \
-        if (!(i & s)) {                                                                                              \
-            const fastnn_vector_##suffix upper = row[i], lower = row[i + s];                                         \
-            row[i] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_UPPER, s, L));                    \
-            row[i + s] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_LOWER, s, L));                \
+        if (!(i & s)) {                                                                                             \
+            const fastnn_vector_##suffix upper = row[i], lower = row[i + s];                                        \
+            row[i] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_UPPER, s, L));                   \
+            row[i + s] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_LOWER, s, L));               \
         }
 
 #define FASTNN_ROUNDS_2(suffix, L) FASTNN_ROUND(suffix, 1, L)
@@ -38,23 +38,55 @@
 #define FASTNN_ROUNDS_8(suffix, L) FASTNN_ROUND(suffix, 4, L) FASTNN_ROUNDS_4(suffix, L)
 #define FASTNN_ROUNDS_16(suffix, L) FASTNN_ROUND(suffix, 8, L) FASTNN_ROUNDS_8(suffix, L)
 
-#define FASTNN_DEFINE_TRANSPOSE(real, suffix, L)                                                                     \
-    static inline void fastnn_transpose_block_##suffix(const real *source, ptrdiff_t stride, real *out, ptrdiff_t width) { \
-        fastnn_vector_##suffix row[L];                                                                               \
-        _Pragma("GCC unroll 16") for (int i = 0; i < L; i++)                                                        \
-            row[i] = *(const fastnn_vector_##suffix *)(source + i * stride);                                         \
-        FASTNN_ROUNDS_##L(suffix, L)                                                                                 \
-        _Pragma("GCC unroll 16") for (int i = 0; i < L; i++)                                                        \
-            *(fastnn_vector_##suffix *)(out + i * width) = row[i];                                                   \
-    }
 #else
-#define FASTNN_DEFINE_TRANSPOSE(real, suffix, L)                                                                     \
-    static inline void fastnn_transpose_block_##suffix(const real *source, ptrdiff_t stride, real *out, ptrdiff_t width) { \
-        for (int i = 0; i < L; i++)                                                                                  \
-            for (int j = 0; j < L; j++)                                                                              \
-                out[j * width + i] = source[i * stride + j];                                                         \
-    }
+/* Element by element. */
+#define FASTNN_TURN(suffix, L)                                                                                      \
+    for (int i = 0; i < L; i++)                                                                                     \
+        for (int j = 0; j < i; j++) {                                                                               \
+            const __typeof__(row[0][0]) kept = row[i][j];                                                           \
+            row[i][j] = row[j][i];                                                                                  \
+            row[j][i] = kept;                                                                                       \
+        }
+#define FASTNN_ROUNDS_2 FASTNN_TURN
+#define FASTNN_ROUNDS_4 FASTNN_TURN
+#define FASTNN_ROUNDS_8 FASTNN_TURN
+#define FASTNN_ROUNDS_16 FASTNN_TURN
 #endif
+
+#define FASTNN_DEFINE_TRANSPOSE(real, suffix, L)                                                                    \
+    /* out[j * width + i] = source[i * stride + j] for i, j < L */                                                  \
+    FASTNN_INLINE void fastnn_transpose_block_##suffix(const real *source, ptrdiff_t stride, real *out, ptrdiff_t width) { \
+        fastnn_vector_##suffix row[L];                                                                              \
+        FASTNN_UNROLL for (int i = 0; i < L; i++)                                                                   \
+            row[i] = *(const fastnn_vector_##suffix *)(source + i * stride);                                        \
+        FASTNN_ROUNDS_##L(suffix, L)                                                                                \
+        FASTNN_UNROLL for (int i = 0; i < L; i++)                                                                   \
+            *(fastnn_vector_##suffix *)(out + i * width) = row[i];                                                  \
+    }                                                                                                               \
+                                                                                                                    \
+    /* out[j * width + i] = source[i * stride + j] for i < rows and j < columns, zero for rows <= i < padded; all are <= L */ \
+    static void fastnn_transpose_part_##suffix(                                                                     \
+        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,                                    \
+        real *out, ptrdiff_t width, ptrdiff_t padded) {                                             \
+        fastnn_vector_##suffix row[L];                                                                              \
+        FASTNN_UNROLL for (int i = 0; i < L; i++)                                                                   \
+            row[i] = fastnn_load_first_##suffix(source + (i < rows ? i * stride : 0), i < rows ? columns : 0);      \
+        FASTNN_ROUNDS_##L(suffix, L)                                                                                \
+        FASTNN_UNROLL for (int j = 0; j < L; j++)                                                                   \
+            if (j < columns)                                                                                        \
+                fastnn_store_first_##suffix(out + j * width, row[j], padded);                                       \
+    }                                                                                                               \
+                                                                                                                    \
+    /* out[i * width + j] = source[i * stride + j] for i < rows and j < count, zero for count <= j < width; width <= 2 L */ \
+    static void fastnn_copy_rows_##suffix(                                                                          \
+        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t count, real *out, ptrdiff_t width) {        \
+        const ptrdiff_t first = count < L ? count : L, room = width < L ? width : L;                                \
+        for (ptrdiff_t i = 0; i < rows; i++, source += stride, out += width) {                                      \
+            fastnn_store_first_##suffix(out, fastnn_load_first_##suffix(source, first), room);                      \
+            if (width > L)                                                                                          \
+                fastnn_store_first_##suffix(out + L, fastnn_load_first_##suffix(source + first, count - first), width - L); \
+        }                                                                                                           \
+    }
 
 #if FASTNN_VECTOR_BYTES == 64
 FASTNN_DEFINE_TRANSPOSE(float, f32, 16)

@@ -1,0 +1,129 @@
+"""The product of two matrices of any strides: which of the ways to compute it, and how threads share it.
+
+The way depends on the shapes alone, never on the number of threads, and so do the bits.
+"""
+
+from cython.parallel cimport prange
+
+from fastnn.kernels.arrays cimport offset, real
+from fastnn.kernels.gemm cimport TILE_BYTES, TILE_ROWS, gemm_workspace, product
+from fastnn.kernels.linear.vectors cimport DOT_ROWS, PASS_CHUNK, dots, passes
+from fastnn.kernels.parallel cimport threads_for
+from fastnn.kernels.scratch cimport scratch
+
+
+cdef inline Py_ssize_t share(Py_ssize_t length, int threads, Py_ssize_t multiple) noexcept nogil:
+    """What each of the threads gets of a length, but for the last ones."""
+    return ((length + threads - 1) // threads + multiple - 1) // multiple * multiple
+
+
+cdef inline void left_multiply(
+    const real* d, Py_ssize_t d_step, const real* w, const real* x, real* dx, real* dw, Py_ssize_t rows, Py_ssize_t columns
+) noexcept nogil:
+    """``passes`` over w and dw (rows, columns), whose columns threads share out."""
+    cdef int threads = threads_for(rows * columns // 8), t
+    cdef Py_ssize_t step = share(columns, threads, 64), begin
+    if threads == 1:
+        passes(d, d_step, w, x, dx, dw, rows, columns, columns)
+        return
+    for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        begin = t * step
+        if begin < columns:
+            passes(
+                d, d_step, w + begin, offset(x, begin), offset(dx, begin), offset(dw, begin),
+                rows, min(step, columns - begin), columns,
+            )
+
+
+cdef inline void column_sums(const real* a, real* sums, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """A row of ones times a matrix, as many of its rows at a time as are added up in one go."""
+    cdef real ones[PASS_CHUNK]
+    cdef Py_ssize_t i
+    for i in range(min(<Py_ssize_t> PASS_CHUNK, rows)):
+        ones[i] = 1
+    left_multiply(ones, 0, a, <const real*> NULL, sums, <real*> NULL, rows, columns)
+
+
+cdef inline void all_dots(
+    real* c, Py_ssize_t c_p, Py_ssize_t c_q, const real* start, Py_ssize_t start_p, Py_ssize_t start_q,
+    const real* p, Py_ssize_t p_row, Py_ssize_t p_rows, const real* q, Py_ssize_t q_row, Py_ssize_t q_rows, Py_ssize_t k,
+) noexcept nogil:
+    """``dots``, whose rows of p threads share out."""
+    cdef int threads = threads_for(p_rows * q_rows * k // 8), t
+    cdef Py_ssize_t step = share(p_rows, threads, DOT_ROWS), begin
+    if threads == 1:
+        dots(c, c_p, c_q, start, start_p, start_q, p, p_row, p_rows, q, q_row, q_rows, k)
+        return
+    for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        begin = t * step
+        if begin < p_rows:
+            dots(
+                c + begin * c_p, c_p, c_q, offset(start, begin * start_p), start_p, start_q,
+                p + begin * p_row, p_row, min(step, p_rows - begin), q, q_row, q_rows, k,
+            )
+
+
+cdef inline int blocks(
+    real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
+    const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
+    const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+) noexcept nogil:
+    """The blocked product; threads share out the longer side of C. Returns 0, or -1 without memory."""
+    cdef int threads = threads_for(m * n * k // 16), t, failed = 0
+    cdef bint by_rows = m >= n
+    cdef Py_ssize_t width = TILE_BYTES // sizeof(real)
+    cdef Py_ssize_t step = share(m, threads, TILE_ROWS) if by_rows else share(n, threads, width)
+    cdef Py_ssize_t begin
+    cdef char* workspace
+    if threads == 1:
+        workspace = scratch(gemm_workspace(sizeof(real)))
+        if workspace == NULL:
+            return -1
+        product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, workspace)
+        return 0
+    for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        workspace = scratch(gemm_workspace(sizeof(real)))
+        begin = t * step
+        if workspace == NULL:
+            failed |= 1
+        elif by_rows and begin < m:
+            product(
+                c + begin * c_row, c_row, offset(start, begin * start_row), start_row,
+                a + begin * a_row, a_row, a_k, b, b_k, b_column, min(step, m - begin), n, k, workspace,
+            )
+        elif not by_rows and begin < n:
+            product(
+                c + begin, c_row, offset(start, begin), start_row,
+                a, a_row, a_k, b + begin * b_column, b_k, b_column, m, min(step, n - begin), k, workspace,
+            )
+    return -failed
+
+
+cdef inline bint prefers_dots(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+    """Whether products of whole rows beat the blocked product, both operands' rows running along k."""
+    return min(m, n) <= 8
+
+
+cdef inline int multiply(
+    real* c, const real* start,
+    const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
+    const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+) noexcept nogil:
+    """C (m, n) = start + A (m, k) B (k, n), where start is one row or NULL. Returns 0, or -1 without memory."""
+    if m == 0 or n == 0:
+        return 0
+    if a_k == 1 and b_k == 1 and prefers_dots(m, n, k):
+        if n >= m:
+            all_dots(c, 1, n, start, 1, 0, b, b_column, n, a, a_row, m, k)
+        else:
+            all_dots(c, n, 1, start, 0, 1, a, a_row, m, b, b_column, n, k)
+        return 0
+    if start == NULL and m == 1 and a_k == 1 and b_column == 1 and b_k == n:
+        left_multiply(a, 1, b, <const real*> NULL, c, <real*> NULL, k, n)
+        return 0
+    if start == NULL and n == 1 and b_k == 1 and a_row == 1 and a_k == m:
+        left_multiply(b, 1, a, <const real*> NULL, c, <real*> NULL, k, m)
+        return 0
+    return blocks(c, n, start, 0, a, a_row, a_k, b, b_k, b_column, m, n, k)

@@ -1,0 +1,104 @@
+"""Products with few rows or columns, where a register tile of the blocked product would be mostly padding or packing.
+
+dots    rows of both operands run along k: products of eight rows of one with up to three of the other, in place
+passes  a row vector times a matrix, and the outer product that is the matrix' gradient, in one pass over the matrix
+"""
+
+from libc.string cimport memset
+
+from fastnn.kernels.arrays cimport offset, real
+
+cdef extern from "simd/dots.h" nogil:
+    enum:
+        DOT_ROWS "FASTNN_DOT_ROWS"
+        DOT_SHARED "FASTNN_DOT_SHARED"
+    void dots_f32 "fastnn_dots_f32"(
+        Py_ssize_t shared, Py_ssize_t k, const float* p, Py_ssize_t p_row, Py_ssize_t rows,
+        const float* q, Py_ssize_t q_row, float* out) noexcept
+    void dots_f64 "fastnn_dots_f64"(
+        Py_ssize_t shared, Py_ssize_t k, const double* p, Py_ssize_t p_row, Py_ssize_t rows,
+        const double* q, Py_ssize_t q_row, double* out) noexcept
+
+cdef extern from "simd/rank_one.h" nogil:
+    enum:
+        PASS_LINE "FASTNN_LINE"
+    void pass_f32 "fastnn_pass_f32"(
+        Py_ssize_t rows, Py_ssize_t n, const float* d, const float* w, Py_ssize_t w_row, const float* x,
+        float* dx, float* dw, Py_ssize_t dw_row, bint past) noexcept
+    void pass_f64 "fastnn_pass_f64"(
+        Py_ssize_t rows, Py_ssize_t n, const double* d, const double* w, Py_ssize_t w_row, const double* x,
+        double* dx, double* dw, Py_ssize_t dw_row, bint past) noexcept
+
+cdef enum:
+    PASS_COLUMNS = 2048  # of a matrix that are passed over at a time: their part of the vectors stays in L1
+    PASS_CHUNK = 512     # rows that are added up before their sum joins the others
+    PASS_LARGE = 4 << 20  # bytes of a gradient from which it goes past the caches
+
+
+cdef inline void dots(
+    real* c, Py_ssize_t c_p, Py_ssize_t c_q, const real* start, Py_ssize_t start_p, Py_ssize_t start_q,
+    const real* p, Py_ssize_t p_row, Py_ssize_t p_rows, const real* q, Py_ssize_t q_row, Py_ssize_t q_rows, Py_ssize_t k,
+) noexcept nogil:
+    """c[i c_p + j c_q] = start[i start_p + j start_q] + p[i] q[j], rows of p by eights. Without ``start`` it counts as zero."""
+    cdef real sums[DOT_SHARED * DOT_ROWS]
+    cdef Py_ssize_t i = 0, j, rows, shared, s, r
+    cdef real* target
+    while i < p_rows:
+        rows = min(<Py_ssize_t> DOT_ROWS, p_rows - i)
+        j = 0
+        while j < q_rows:
+            shared = min(<Py_ssize_t> DOT_SHARED, q_rows - j)
+            if real is float:
+                dots_f32(shared, k, p + i * p_row, p_row, rows, q + j * q_row, q_row, sums)
+            else:
+                dots_f64(shared, k, p + i * p_row, p_row, rows, q + j * q_row, q_row, sums)
+            for s in range(shared):
+                target = c + i * c_p + (j + s) * c_q
+                if start != NULL:
+                    for r in range(rows):
+                        sums[s * DOT_ROWS + r] += start[(i + r) * start_p + (j + s) * start_q]
+                for r in range(rows):
+                    target[r * c_p] = sums[s * DOT_ROWS + r]
+            j += shared
+        i += rows
+
+
+cdef inline void pass_chunk(
+    const real* d, const real* w, const real* x, real* dx, real* dw, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t row, bint past
+) noexcept nogil:
+    if real is float:
+        pass_f32(rows, n, d, w, row, x, dx, dw, row, past)
+    else:
+        pass_f64(rows, n, d, w, row, x, dx, dw, row, past)
+
+
+cdef inline void passes(
+    const real* d, Py_ssize_t d_step, const real* w, const real* x, real* dx, real* dw,
+    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row,
+) noexcept nogil:
+    """dx = d w and dw = d^T x, for some columns of a matrix whose rows lie ``row`` elements apart. Either may be NULL.
+
+    ``d_step`` is 1; or 0, where all rows have the same few scales: PASS_CHUNK of them.
+    """
+    cdef bint past = dw != NULL and rows * row * sizeof(real) >= PASS_LARGE and row * sizeof(real) % PASS_LINE == 0
+    cdef real partial[PASS_COLUMNS]
+    cdef real* target
+    cdef Py_ssize_t j = 0, i, o, n, chunk
+    while j < columns:
+        n = min(<Py_ssize_t> PASS_COLUMNS, columns - j)
+        if dx != NULL:
+            memset(dx + j, 0, n * sizeof(real))
+        o = 0
+        while o < rows:
+            chunk = min(<Py_ssize_t> PASS_CHUNK, rows - o)
+            target = offset(dx, j)
+            if dx != NULL and o > 0:
+                target = partial
+                memset(partial, 0, n * sizeof(real))
+            pass_chunk(
+                d + o * d_step, w + o * row + j, offset(x, j), target, offset(dw, o * row + j), chunk, n, row, past)
+            if dx != NULL and o > 0:
+                for i in range(n):
+                    dx[j + i] += partial[i]
+            o += chunk
+        j += n

@@ -1,0 +1,102 @@
+/* One pass over rows of a matrix that is multiplied by a vector from the left, and over its gradient, an outer product:
+
+       dx += sum over i of d[i] w[i]       dw[i] = d[i] x
+
+   For eight rows at a time, so that dx is read and written once for eight rows of w. */
+#ifndef FASTNN_RANK_ONE_H
+#define FASTNN_RANK_ONE_H
+
+#include "tile.h"
+
+#include <stdint.h>
+
+#define FASTNN_PASS_ROWS 8
+
+/* A store past the caches, where the address is that of a whole cache line. */
+#if defined(__AVX512F__)
+#define FASTNN_STORE_PAST(target, v) _mm512_stream_si512((void *)(target), (__m512i)(v))
+#define FASTNN_FENCE() _mm_sfence()
+#define FASTNN_LINE 64
+#else
+#define FASTNN_STORE_PAST(target, v) (*(target) = (v))
+#define FASTNN_FENCE() (void)0
+#define FASTNN_LINE sizeof(float)
+#endif
+
+#define FASTNN_DEFINE_PASS(real, suffix)                                                                            \
+    /* Columns j to j + count, at most a vector of them; rows are reached by threes, as in tile.h. */               \
+    FASTNN_INLINE void fastnn_pass_step_##suffix(                                                                   \
+        const int rows, const int sum, const int product, const int past, ptrdiff_t j, ptrdiff_t count, const real *d, \
+        const real *const *w, ptrdiff_t w_row, const real *x, real *dx, real *const *dw, ptrdiff_t dw_row) {        \
+        if (sum) {                                                                                                  \
+            fastnn_vector_##suffix even = {0}, odd = {0};                                                           \
+            FASTNN_UNROLL for (int i = 0; i < rows; i += 2) {                                                       \
+                even += d[i] * fastnn_load_first_##suffix(w[i / 3] + i % 3 * w_row + j, count);                     \
+                if (i + 1 < rows)                                                                                   \
+                    odd += d[i + 1] * fastnn_load_first_##suffix(w[(i + 1) / 3] + (i + 1) % 3 * w_row + j, count);  \
+            }                                                                                                       \
+            fastnn_store_first_##suffix(dx + j, fastnn_load_first_##suffix(dx + j, count) + (even + odd), count);   \
+        }                                                                                                           \
+        if (product) {                                                                                              \
+            const fastnn_vector_##suffix right = fastnn_load_first_##suffix(x + j, count);                          \
+            FASTNN_UNROLL for (int i = 0; i < rows; i++) {                                                          \
+                real *const target = dw[i / 3] + i % 3 * dw_row + j;                                                \
+                if (past)                                                                                           \
+                    FASTNN_STORE_PAST((fastnn_vector_##suffix *)target, d[i] * right);                              \
+                else                                                                                                \
+                    fastnn_store_first_##suffix(target, d[i] * right, count);                                       \
+            }                                                                                                       \
+        }                                                                                                           \
+    }                                                                                                               \
+                                                                                                                    \
+    FASTNN_INLINE void fastnn_pass_of_##suffix(                                                                     \
+        const int rows, const int sum, const int product, const int past, ptrdiff_t n, const real *d,               \
+        const real *w, ptrdiff_t w_row, const real *x, real *dx, real *dw, ptrdiff_t dw_row) {                      \
+        enum { lanes = FASTNN_VECTOR_BYTES / sizeof(real) };                                                        \
+        const real *from[3];                                                                                        \
+        real *to[3], scale[FASTNN_PASS_ROWS];                                                                       \
+        ptrdiff_t j = past ? (-(uintptr_t)dw & (FASTNN_LINE - 1)) / sizeof(real) : 0;                               \
+        FASTNN_UNROLL for (int g = 0; g < 3; g++) {                                                                 \
+            from[g] = w + 3 * g * w_row;                                                                            \
+            to[g] = dw + 3 * g * dw_row;                                                                            \
+            FASTNN_OPAQUE(from[g]);                                                                                 \
+            FASTNN_OPAQUE(to[g]);                                                                                   \
+        }                                                                                                           \
+        FASTNN_UNROLL for (int i = 0; i < rows; i++)                                                                \
+            scale[i] = d[i];                                                                                        \
+        if (j) {                                                                                                    \
+            j = j < n ? j : n;                                                                                      \
+            fastnn_pass_step_##suffix(rows, sum, product, 0, 0, j, scale, from, w_row, x, dx, to, dw_row);          \
+        }                                                                                                           \
+        for (; j + lanes <= n; j += lanes)                                                                          \
+            fastnn_pass_step_##suffix(rows, sum, product, past, j, lanes, scale, from, w_row, x, dx, to, dw_row);   \
+        if (j < n)                                                                                                  \
+            fastnn_pass_step_##suffix(rows, sum, product, 0, j, n - j, scale, from, w_row, x, dx, to, dw_row);      \
+    }                                                                                                               \
+                                                                                                                    \
+    /* dx or dw may be NULL. past: dw goes past the caches; its rows must then lie whole cache lines apart. */      \
+    static void fastnn_pass_##suffix(                                                                               \
+        ptrdiff_t rows, ptrdiff_t n, const real *d, const real *w, ptrdiff_t w_row, const real *x,                  \
+        real *dx, real *dw, ptrdiff_t dw_row, int past) {                                                           \
+        for (; rows > 0; d += FASTNN_PASS_ROWS, rows -= FASTNN_PASS_ROWS) {                                         \
+            if (rows < FASTNN_PASS_ROWS)                                                                            \
+                for (ptrdiff_t i = 0; i < rows; i++)                                                                \
+                    fastnn_pass_of_##suffix(1, dx != NULL, dw != NULL, 0, n, d + i, w + i * w_row, 0, x, dx, dw + i * dw_row, 0); \
+            else if (!dw)                                                                                           \
+                fastnn_pass_of_##suffix(FASTNN_PASS_ROWS, 1, 0, 0, n, d, w, w_row, x, dx, dw, dw_row);              \
+            else if (!dx)                                                                                           \
+                fastnn_pass_of_##suffix(FASTNN_PASS_ROWS, 0, 1, past, n, d, w, w_row, x, dx, dw, dw_row);           \
+            else                                                                                                    \
+                fastnn_pass_of_##suffix(FASTNN_PASS_ROWS, 1, 1, past, n, d, w, w_row, x, dx, dw, dw_row);           \
+            w += FASTNN_PASS_ROWS * w_row;                                                                          \
+            if (dw)                                                                                                 \
+                dw += FASTNN_PASS_ROWS * dw_row;                                                                    \
+        }                                                                                                           \
+        if (past)                                                                                                   \
+            FASTNN_FENCE();                                                                                         \
+    }
+
+FASTNN_DEFINE_PASS(float, f32)
+FASTNN_DEFINE_PASS(double, f64)
+
+#endif
