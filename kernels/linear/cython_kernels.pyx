@@ -32,7 +32,8 @@ cdef int _linear_backward(
     if N == 1:
         if db != NULL:
             memcpy(db, dy, O * sizeof(real))
-        left_multiply(dy, 1, w, x, dx, dw, O, I)
+        if dx != NULL or dw != NULL:
+            left_multiply(dy, 1, w, x, dx, dw, O, I)
         return 0
     if db != NULL:
         column_sums(dy, db, N, O)
