@@ -1,7 +1,7 @@
 """The one door to the kernels: operator + arrays -> implementation -> arrays.
 
-Everything that computes passes through :func:`call`. An argument whose type answers ``__fastnn_call__`` takes the call over (the
-tape's Tensor is one such type, a tracer another), so that this module knows neither and there is no circle of imports.
+Everything that computes passes through :func:`call`. An argument whose type answers ``__fastnn_call__`` (the tape's Tensor) takes the
+call over, or a tracer does where one watches, so that this module knows neither and there is no circle of imports.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def _default_order() -> tuple[str, ...]:
 
 current_backends: ContextVar[tuple[str, ...]] = ContextVar("fastnn_backends", default=_default_order())
 current_observer: ContextVar[Callable[[Call], None] | None] = ContextVar("fastnn_observer", default=None)
+current_tracer: ContextVar[Callable[..., Any] | None] = ContextVar("fastnn_tracer", default=None)
 _scope: ContextVar[tuple[object, str]] = ContextVar("fastnn_scope", default=(None, "forward"))
 _chosen: dict[tuple[Operator, tuple[str, ...]], tuple[str, Callable[..., Any]]] = {}
 
@@ -132,8 +133,8 @@ def observe(observer: Callable[[Call], None]) -> Iterator[None]:
 
 
 def observed() -> bool:
-    """Whether somebody observes the calls of this thread and task."""
-    return current_observer.get() is not None
+    """Whether somebody observes, or traces, the calls of this thread and task."""
+    return current_observer.get() is not None or current_tracer.get() is not None
 
 
 @contextmanager
@@ -149,6 +150,15 @@ def scope(owner: object, phase: str) -> Iterator[None]:
 def current_owner() -> object:
     """The module to which calls are attributed now, or None."""
     return _scope.get()[0]
+
+
+def count(counter: np.ndarray) -> None:
+    """Add one to each element of an int64 array, now or, while a tracer watches, before each step of its plan."""
+    tracer: Any = current_tracer.get()
+    if tracer is None:
+        counter += 1
+    else:
+        tracer.count(counter)
 
 
 def call(
@@ -173,7 +183,7 @@ def call(
     for argument in args:
         hook = getattr(type(argument), "__fastnn_call__", None)
         if hook is not None:
-            return hook(operator, args, out)
+            return (current_tracer.get() or hook)(operator, args, out)
     results = run(operator, args, out, wanted)
     return results[0] if len(results) == 1 else results
 

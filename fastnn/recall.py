@@ -55,8 +55,15 @@ def remembered(function: Function) -> Function:
     return memory
 
 
-def classes_fit(target: np.ndarray, classes: int, ignored: int) -> bool:
-    """Whether every element of an int64 array lies in [0, classes) or is ``ignored``; checked again in every remembered call."""
+def classes_fit(target: Any, classes: int, ignored: int) -> bool:
+    """Whether every element of an int64 array lies in [0, classes) or is ``ignored``.
+
+    That is checked again in every remembered call and every step of a plan.
+    """
+    tracer: Any = dispatch.current_tracer.get()
+    if tracer is not None and not isinstance(target, np.ndarray):
+        tracer.check_classes(target, classes, ignored)
+        return True
     recorder = dispatch.current_observer.get()
     if isinstance(recorder, Recorder):
         recorder.checks.append((target, classes, ignored))

@@ -44,6 +44,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the split, the weights and the order (default: 0)")
     parser.add_argument("--backend", choices=BACKENDS, help="run on this backend")
     parser.add_argument("--threads", type=_positive_int, metavar="N")
+    parser.add_argument("--eager", action="store_true", help="run the model's own Python at each step instead of a plan")
     parser.add_argument(
         "--plot", metavar="FILE", help="draw loss curves, confusion matrix, weights or filters (.png, .svg, .pdf)"
     )
@@ -123,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     history = fit(
         model, (data.x_train, data.y_train), validation=(data.x_test, data.y_test), loss=loss, optimizer=optimizer,
         epochs=epochs, batch_size=batch_size, callbacks=[LearningRateSchedule(schedule, every="batch"), WeightAverage(0.8)],
-        progress=not options.quiet,
+        progress=not options.quiet, eager=options.eager,
     )  # fmt: skip
     word = "interrupted after" if history.interrupted else "trained"
     print(f"{word} {history.epochs} epochs in {history.seconds:.1f} s")

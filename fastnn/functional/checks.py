@@ -75,8 +75,10 @@ def optional_array(name: str, value: Any, shape: tuple[int, ...] | None = None, 
     return result
 
 
-def index_array(name: str, value: Any) -> np.ndarray:
-    """A plain int64 array of integers, from an array or Tensor of any integer dtype."""
+def index_array(name: str, value: Any) -> Any:
+    """A plain int64 array of integers, from an array or Tensor of any integer dtype; what a tracer is shown stays as it is."""
+    if getattr(type(value), "abstract", False) and value.dtype == np.int64:
+        return value
     result = value.numpy() if is_hooked(value) else to_numpy(name, value)
     if result.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, got dtype {result.dtype}")

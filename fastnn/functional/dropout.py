@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn.kernels.dropout import operators
+
+from ..dispatch import call, count
 from ..random import generator
 from . import checks
-from .arithmetic import multiply
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None, out: Any = None) -> Any:
@@ -44,5 +46,6 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     out = checks.out(out, tuple(x.shape), x.dtype)
     if not training:
         return checks.deliver(x, out)
-    kept = generator(rng).random(tuple(x.shape)) >= p
-    return multiply(x, kept * x.dtype.type(0 if p == 1 else 1 / (1 - p)), out=out)
+    key = generator(rng).integers(2**63, size=1)
+    count(key)  # in a plan, another mask at each step
+    return call(operators.dropout, x, key, p, out=None if out is None else (out,))

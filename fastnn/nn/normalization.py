@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import dispatch
 from fastnn import functional as F
 from fastnn.functional import checks
 
@@ -59,6 +60,8 @@ class _BatchNorm(Module):
         momentum = 0.0 if self.momentum is None else self.momentum
         update = self.training and self.num_batches_tracked is not None
         if update and self.momentum is None:  # the average of all batches so far
+            if dispatch.current_tracer.get() is not None:
+                raise ValueError("momentum: None, which makes it depend on the number of batches, cannot be compiled")
             momentum = 1 / (int(self.num_batches_tracked.numpy()) + 1)
         tracked = self.running_mean is not None and (not self.training or self.track_running_stats)
         y = F.batch_norm(
@@ -72,7 +75,7 @@ class _BatchNorm(Module):
             self.eps,
         )
         if update:
-            self.num_batches_tracked.numpy()[...] += 1
+            dispatch.count(self.num_batches_tracked.numpy())
         return y
 
     def extra_repr(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,21 @@ from fastnn.functional import checks
 from fastnn.kernels import Operator
 
 NUMBERS = {"step": int, "mu_product": float}  # state that is one number for a parameter; torch keeps it in a 0-d tensor
+
+
+class Rule(NamedTuple):
+    """One step of an optimiser for one parameter: ``operator(parameter, gradient, *state, *attributes)``, in place.
+
+    Attributes
+    ----------
+    operator : Operator
+    state : list of array or None
+    attributes : tuple
+    """
+
+    operator: Operator
+    state: list[np.ndarray | None]
+    attributes: tuple[Any, ...]
 
 
 class Optimizer:
@@ -98,9 +113,24 @@ class Optimizer:
                         parameter._touch()
         return loss
 
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
+        """The operator that makes this step for one parameter, with its state and attributes; defined by each optimiser.
+
+        Each call counts as a step of that parameter.
+        """
+        raise TypeError(f"{type(self).__name__} defines neither rule() nor update()")
+
+    def is_steady(self, group: dict[str, Any]) -> bool:
+        """Whether, while the group's options stay, the attributes of a rule change from step to step in ``step`` alone."""
+        return False
+
     def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
-        """Change one parameter and its state in place; defined by each optimiser."""
-        raise TypeError(f"{type(self).__name__} does not define update()")
+        """Change one parameter and its state in place."""
+        rule = self.rule(parameter, group)
+        memory = parameter.numpy()
+        if not memory.flags.writeable:
+            raise ValueError(f"params: the memory of a parameter of shape {parameter.shape} is read-only")
+        dispatch.run(rule.operator, (memory, gradient, *rule.state, *rule.attributes), [memory, *rule.state])
 
     def memory(self, parameter: Tensor, *names: str, fill: float = 0.0) -> list[np.ndarray]:
         """The state arrays of a parameter, made at the first call and converted where the parameter was."""
@@ -206,16 +236,6 @@ def _restore(label: str, key: str, value: Any, parameter: Tensor) -> Any:
     array = checks.to_numpy(label, value)
     checks.check_shape(label, array, parameter.shape)
     return np.array(array, parameter.dtype, order="C")
-
-
-def run_update(
-    operator: Operator, parameter: Tensor, gradient: np.ndarray, state: list[np.ndarray | None], *attributes: Any
-) -> None:
-    """One update of a parameter and its state in place."""
-    memory = parameter.numpy()
-    if not memory.flags.writeable:
-        raise ValueError(f"params: the memory of a parameter of shape {parameter.shape} is read-only")
-    dispatch.run(operator, (memory, gradient, *state, *attributes), [memory, *state])
 
 
 def check_rates(group: dict[str, Any], *names: str) -> None:

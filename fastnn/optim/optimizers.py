@@ -10,7 +10,7 @@ from fastnn.autograd import Tensor
 from fastnn.functional import checks
 from fastnn.kernels.update import operators
 
-from .optimizer import Optimizer, check_betas, check_rates, refuse, run_update
+from .optimizer import Optimizer, Rule, check_betas, check_rates, refuse
 
 
 class SGD(Optimizer):
@@ -56,13 +56,16 @@ class SGD(Optimizer):
         check_rates(group, "lr", "momentum", "weight_decay")
         checks.real("dampening", group["dampening"])
 
-    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
+    def is_steady(self, group: dict[str, Any]) -> bool:
+        return True
+
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
         momentum = group["momentum"]
         first = momentum != 0 and "momentum_buffer" not in self.state.get(parameter, {})
         buffer = self.memory(parameter, "momentum_buffer")[0] if momentum != 0 else None
-        run_update(
-            operators.sgd, parameter, gradient, [buffer], group["lr"], momentum, group["dampening"], group["nesterov"],
-            group["weight_decay"], first, group["maximize"],
+        return Rule(
+            operators.sgd, [buffer],
+            (group["lr"], momentum, group["dampening"], group["nesterov"], group["weight_decay"], first, group["maximize"]),
         )  # fmt: skip
 
 
@@ -92,10 +95,13 @@ class Adagrad(Optimizer):
     def check(self, group: dict[str, Any]) -> None:
         check_rates(group, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
-    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
+    def is_steady(self, group: dict[str, Any]) -> bool:
+        return group["lr_decay"] == 0
+
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
         (total,) = self.memory(parameter, "sum", fill=group["initial_accumulator_value"])
         lr = group["lr"] / (1 + (self.count(parameter) - 1) * group["lr_decay"])
-        run_update(operators.adagrad, parameter, gradient, [total], lr, group["weight_decay"], group["eps"], group["maximize"])
+        return Rule(operators.adagrad, [total], (lr, group["weight_decay"], group["eps"], group["maximize"]))
 
 
 class Adadelta(Optimizer):
@@ -123,12 +129,15 @@ class Adadelta(Optimizer):
         check_rates(group, "lr", "eps", "weight_decay")
         checks.real("rho", group["rho"], 0.0, 1.0)
 
-    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
+    def is_steady(self, group: dict[str, Any]) -> bool:
+        return True
+
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
         squares, steps = self.memory(parameter, "square_avg", "acc_delta")
         self.count(parameter)
-        run_update(
-            operators.adadelta, parameter, gradient, [squares, steps], group["lr"], group["rho"], group["eps"],
-            group["weight_decay"], group["maximize"],
+        return Rule(
+            operators.adadelta, [squares, steps],
+            (group["lr"], group["rho"], group["eps"], group["weight_decay"], group["maximize"]),
         )  # fmt: skip
 
 
@@ -158,14 +167,17 @@ class RMSprop(Optimizer):
     def check(self, group: dict[str, Any]) -> None:
         check_rates(group, "lr", "alpha", "eps", "weight_decay", "momentum")
 
-    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
+    def is_steady(self, group: dict[str, Any]) -> bool:
+        return True
+
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
         (squares,) = self.memory(parameter, "square_avg")
         mean = self.memory(parameter, "grad_avg")[0] if group["centered"] else None
         buffer = self.memory(parameter, "momentum_buffer")[0] if group["momentum"] > 0 else None
         self.count(parameter)
-        run_update(
-            operators.rmsprop, parameter, gradient, [squares, mean, buffer], group["lr"], group["alpha"], group["eps"],
-            group["weight_decay"], group["momentum"], group["maximize"],
+        return Rule(
+            operators.rmsprop, [squares, mean, buffer],
+            (group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"], group["maximize"]),
         )  # fmt: skip
 
 
@@ -199,13 +211,16 @@ class Adam(Optimizer):
         check_rates(group, "lr", "eps", "weight_decay")
         check_betas("betas", group["betas"])
 
-    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
+    def is_steady(self, group: dict[str, Any]) -> bool:
+        return True
+
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
         mean, squares = self.memory(parameter, "exp_avg", "exp_avg_sq")
         largest = self.memory(parameter, "max_exp_avg_sq")[0] if group["amsgrad"] else None
         step = self.count(parameter)
-        run_update(
-            operators.adam, parameter, gradient, [mean, squares, largest], group["lr"], *group["betas"], group["eps"],
-            group["weight_decay"], group["decoupled_weight_decay"], step, group["maximize"],
+        return Rule(
+            operators.adam, [mean, squares, largest],
+            (group["lr"], *group["betas"], group["eps"], group["weight_decay"], group["decoupled_weight_decay"], step, group["maximize"]),
         )  # fmt: skip
 
 
@@ -261,7 +276,7 @@ class NAdam(Optimizer):
         check_rates(group, "lr", "eps", "weight_decay", "momentum_decay")
         check_betas("betas", group["betas"])
 
-    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
         mean, squares = self.memory(parameter, "exp_avg", "exp_avg_sq")
         step, state = self.count(parameter), self.state[parameter]
         beta1, beta2 = group["betas"]
@@ -269,7 +284,8 @@ class NAdam(Optimizer):
         # torch rounds the product to float32; without that the trajectories would part in the eighth digit
         product = state["mu_product"] = float(np.float32(state.get("mu_product", 1.0)) * np.float32(now))
         lr = group["lr"]
-        run_update(
-            operators.nadam, parameter, gradient, [mean, squares], lr, beta1, beta2, group["eps"], group["weight_decay"],
-            group["decoupled_weight_decay"], step, lr * (1 - now) / (1 - product), lr * after / (1 - product * after), group["maximize"],
+        return Rule(
+            operators.nadam, [mean, squares],
+            (lr, beta1, beta2, group["eps"], group["weight_decay"], group["decoupled_weight_decay"], step,
+             lr * (1 - now) / (1 - product), lr * after / (1 - product * after), group["maximize"]),
         )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -10,10 +12,13 @@ import numpy as np
 
 from fastnn import nn, optim, random
 from fastnn.functional import checks
+from fastnn.plan import Plan, TraceError
 
 from .callbacks import Callback, History, Run
 from .progress import progress_callback
 from .steps import Metric, accuracy, dtype_of, evaluate, mode_kept, rows_of, train_step
+
+Step = Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 
 
 def fit(
@@ -32,6 +37,7 @@ def fit(
     clip_grad_norm: float | None = None,
     clip_grad_value: float | None = None,
     progress: bool = True,
+    eager: bool = False,
 ) -> History:
     """Train ``model`` in mini-batches; the partial last batch takes part.
 
@@ -60,6 +66,9 @@ def fit(
         Limits of the gradient's norm and of its elements.
     progress : bool
         Show loss, metric and examples/s: a bar where rich is installed, else a few lines on stderr.
+    eager : bool
+        Run the model's own Python at each step, instead of a plan (:func:`fastnn.compile`). A model that cannot be compiled is
+        trained so with a RuntimeWarning that says why.
 
     Returns
     -------
@@ -80,26 +89,39 @@ def fit(
     >>> history.epochs
     3
     """
-    epochs, batch_size = checks.integer("epochs", epochs, 1), checks.integer("batch_size", batch_size, 1)
-    x, y = _pair("train", train, model)
-    held_out = None if validation is None else _pair("validation", validation, model)
-    has_classes = y.dtype.kind != "f"
-    loss = loss or (nn.CrossEntropyLoss() if has_classes else nn.MSELoss())
-    metric = metric or (accuracy if has_classes and y.ndim == 1 else None)
+    loss = loss or (nn.CrossEntropyLoss() if _pair("train", train, model)[1].dtype.kind != "f" else nn.MSELoss())
     optimizer = optimizer or optim.Adam(model.parameters())
+    plan = Plan(model, loss, optimizer, clip_grad_norm, clip_grad_value)
+    step = _eager_step(plan) if eager else _compiled_step(plan)
+    return _fit(
+        plan, step, train, validation, epochs=epochs, batch_size=batch_size, shuffle=shuffle, rng=rng, metric=metric,
+        callbacks=callbacks, progress=progress,
+    )  # fmt: skip
+
+
+def fit_plan(plan: Plan, train: tuple[Any, Any], validation: tuple[Any, Any] | None, **options: Any) -> History:
+    """Train by a plan, which knows model, loss and optimiser; ``options`` as for :func:`fit`."""
+    return _fit(plan, plan.train_batch, train, validation, metric=None, **options)
+
+
+def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, metric, callbacks, progress):
+    """The loop over epochs; ``plan`` says what is trained, ``step`` how."""
+    epochs, batch_size = checks.integer("epochs", epochs, 1), checks.integer("batch_size", batch_size, 1)
+    x, y = _pair("train", train, plan.model)
+    held_out = None if validation is None else _pair("validation", validation, plan.model)
+    metric = metric or (accuracy if y.dtype.kind != "f" and y.ndim == 1 else None)
     generator = random.generator(rng)
-    run, history = Run(model, optimizer, epochs, len(x), batch_size), History()
+    run, history = Run(plan.model, plan.optimizer, epochs, len(x), batch_size), History()
     listeners = [history, *([progress_callback()] if progress else []), *callbacks]
-    clipping = {"clip_grad_norm": clip_grad_norm, "clip_grad_value": clip_grad_value}
     start = perf_counter()
-    with mode_kept(model):
+    with mode_kept(plan.model):
         try:
             _tell(listeners, "on_start", run)
             while run.epoch < epochs and not run.stop:
                 order = generator.permutation(len(x)) if shuffle else np.arange(len(x))
-                _train_epoch(run, x, y, order, loss, metric, clipping, listeners)
+                _train_epoch(run, x, y, order, step, metric, listeners)
                 if held_out is not None:
-                    value, score = evaluate(model, *held_out, loss, metric)
+                    value, score = evaluate(plan.model, *held_out, plan.loss, metric)
                     run.logs |= {"val_loss": value} if score is None else {"val_loss": value, f"val_{_name(metric)}": score}
                 run.epoch += 1
                 _tell(listeners, "on_epoch_end", run)
@@ -111,7 +133,7 @@ def fit(
     return history
 
 
-def _train_epoch(run, x, y, order, loss, metric, clipping, listeners):
+def _train_epoch(run, x, y, order, step, metric, listeners):
     """All batches once; ``run.logs`` holds the means over the rows seen so far."""
     run.model.train()
     run.logs, run.seen = {}, 0
@@ -119,7 +141,7 @@ def _train_epoch(run, x, y, order, loss, metric, clipping, listeners):
     for first in range(0, len(order), run.batch_size):
         rows = order[first : first + run.batch_size]
         target = y[rows]
-        value, prediction = train_step(run.model, loss, run.optimizer, x[rows], target, **clipping)
+        value, prediction = step(x[rows], target)
         numbers = {"loss": value}
         if metric is not None:
             numbers[_name(metric)] = float(metric(prediction, target))
@@ -130,6 +152,32 @@ def _train_epoch(run, x, y, order, loss, metric, clipping, listeners):
             totals[name] = totals.get(name, 0.0) + number * len(rows)
             run.logs[name] = totals[name] / run.seen
         _tell(listeners, "on_batch_end", run)
+
+
+def _eager_step(plan: Plan) -> Step:
+    """Steps in Python of what a plan would do."""
+    assert plan.loss is not None
+    return partial(
+        train_step, plan.model, plan.loss, plan.optimizer,
+        clip_grad_norm=plan.clip_grad_norm, clip_grad_value=plan.clip_grad_value,
+    )  # fmt: skip
+
+
+def _compiled_step(plan: Plan) -> Step:
+    """Steps of a plan, or of the model's own Python from the moment on that it cannot be compiled."""
+    compiles, eager = True, _eager_step(plan)
+
+    def step(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal compiles
+        if compiles:
+            try:
+                return plan.train_batch(x, y)
+            except TraceError as error:
+                warnings.warn(f"fit: the model runs without a plan. {error}", RuntimeWarning, stacklevel=5)
+                compiles = False
+        return eager(x, y)
+
+    return step
 
 
 def _pair(name: str, pair: Any, model: nn.Module) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,167 @@
+"""The graph of a network: values, and the operator calls that make them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels import Operator
+
+Shape = tuple[int, ...]
+
+
+class Value:
+    """An array that a plan will know: given at each step, bound to memory that exists, or computed.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    source : Tensor, array or None
+        The memory of a bound value (a parameter, a buffer, a constant).
+    requires_grad : bool
+        Whether gradients flow to it.
+    name : str
+        What ``explain`` calls it.
+    """
+
+    __slots__ = ("dtype", "name", "requires_grad", "shape", "source")
+
+    def __init__(self, shape: Shape, dtype: Any, source: Any = None, requires_grad: bool = False, name: str = "") -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.source = source
+        self.requires_grad = requires_grad
+        self.name = name
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its memory belongs to somebody else."""
+        return self.source is not None
+
+    def memory(self) -> np.ndarray:
+        """The array of a bound value, as it is now."""
+        return self.source if isinstance(self.source, np.ndarray) else self.source.numpy()
+
+    def __repr__(self) -> str:
+        return f"{self.name or 'value'}: {self.dtype}{list(self.shape)}"
+
+
+class Node:
+    """One call of an operator.
+
+    Attributes
+    ----------
+    operator : Operator
+    inputs : tuple of Value or None
+    attributes : tuple
+    outputs : tuple of Value or None
+        None where nobody wants that output.
+    owner : object
+        The module that made the call.
+    phase : str
+        "forward", "backward" or "update".
+    """
+
+    __slots__ = ("attributes", "inputs", "operator", "outputs", "owner", "phase")
+
+    def __init__(
+        self,
+        operator: Operator,
+        inputs: Sequence[Value | None],
+        attributes: Sequence[Any],
+        outputs: Sequence[Value | None],
+        owner: object = None,
+        phase: str = "forward",
+    ) -> None:
+        self.operator = operator
+        self.inputs = tuple(inputs)
+        self.attributes = tuple(attributes)
+        self.outputs = tuple(outputs)
+        self.owner = owner
+        self.phase = phase
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its output is the input's own memory in another shape."""
+        return self.operator.name == "reshape"
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it writes to memory that outlives the step."""
+        return any(value is not None and value.is_bound for value in self.outputs)
+
+    def shapes(self) -> tuple[Any, ...]:
+        """What the operator's shape and cost rules take: shapes of the inputs, and attributes."""
+        return (*[None if value is None else value.shape for value in self.inputs], *self.attributes)
+
+    def named(self) -> dict[str, Value | None]:
+        """Inputs and outputs by the operator's names for them."""
+        found = dict(zip(self.operator.outputs, self.outputs, strict=False))
+        return found if self.operator.variadic else {**dict(zip(self.operator.params, self.inputs, strict=True)), **found}
+
+
+class Graph:
+    """Nodes in the order in which they run.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    inputs : list of Value
+        Given at each step.
+    outputs : list of Value
+        What has to be there at the end.
+    class_checks : list of (Value, int, int)
+        Integer inputs whose elements have to lie in [0, classes) or be the ignored one.
+    counters : list of array
+        int64 arrays whose elements grow by one before each step.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.class_checks: list[tuple[Value, int, int]] = []
+        self.counters: list[np.ndarray] = []
+
+    def add(
+        self, operator: Operator, inputs: Sequence[Value | None], attributes: Sequence[Any], *, out: Sequence[Any] | None = None,
+        owner: object = None, phase: str = "forward", wanted: Sequence[bool] | None = None, requires_grad: bool = False,
+    ) -> list[Value | None]:  # fmt: skip
+        """Append a call; its outputs follow from the operator's shape rule. ``out`` binds outputs to memory."""
+        node = Node(operator, inputs, attributes, (), owner, phase)
+        described = node.shapes()
+        shapes = operator.shape(*described)
+        floats = next(value.dtype for value in inputs if value is not None and value.dtype.kind == "f")
+        outputs: list[Value | None] = []
+        for index, shape in enumerate(shapes):
+            name = operator.outputs[min(index, len(operator.outputs) - 1)]
+            if shape is None or (wanted is not None and not wanted[index]):
+                outputs.append(None)
+                continue
+            dtype = operator.index_dtype(*described) if name in operator.integers else floats
+            source = out[index] if out is not None else None
+            gradient = requires_grad and name in operator.differentiable
+            outputs.append(Value(shape, dtype, source, gradient, f"{operator.name}.{name}"))
+        node.outputs = tuple(outputs)
+        self.nodes.append(node)
+        return outputs
+
+    def bound(self) -> list[Value]:
+        """Every value whose memory belongs to somebody else, each once."""
+        values = {id(v): v for node in self.nodes for v in (*node.inputs, *node.outputs) if v is not None and v.is_bound}
+        return list(values.values())
+
+
+def live_values(nodes: Iterable[Node]) -> list[Value]:
+    """The computed values of some nodes, each once, in the order in which they are made."""
+    found = {id(v): v for node in nodes for v in node.outputs if v is not None and not v.is_bound}
+    return list(found.values())

@@ -1,0 +1,308 @@
+"""Plan: a model, its loss and its optimiser, compiled for the shapes that it meets."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn import dispatch, nn, random
+from fastnn.autograd import Tensor, enable_grad, no_grad
+from fastnn.functional import checks
+from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
+from fastnn.optim import Optimizer
+from fastnn.recall import classes_fit
+
+from .explain import explain, graphviz
+from .gradients import add_backward
+from .graph import Graph, Value
+from .passes import drop_dead_code
+from .program import Program
+from .trace import trace
+from .update import Update
+
+MOST_PROGRAMS = 16  # of one plan; the one that was not used for longest goes
+
+
+class _Compiled:
+    """What a plan keeps for one kind of call and one shape of its arguments."""
+
+    def __init__(self, graph: Graph, notes: list[str], gradients: dict[str, Value], update: Update | None) -> None:
+        self.before = len(graph.nodes)
+        self.notes = [*notes, drop_dead_code(graph)]
+        self.program = Program(graph)
+        self.notes.append(self.program.layout.explain())
+        self.gradients = {name: self.program.array(value) for name, value in gradients.items()}
+        self.update = update
+
+    def is_current(self) -> bool:
+        return self.program.is_current() and (self.update is None or self.update.is_current())
+
+    def take(self, *arrays: np.ndarray) -> None:
+        """Check and copy what a step is given."""
+        graph = self.program.graph
+        for target, classes, ignored in graph.class_checks:
+            given = next((a for v, a in zip(graph.inputs, arrays, strict=True) if v is target), None)
+            if given is not None and not classes_fit(np.ascontiguousarray(given), classes, ignored):
+                wrong = ((given < 0) | (given >= classes)) & (given != ignored)
+                raise ValueError(
+                    f"y: expected classes in [0, {classes - 1}] or ignore_index {ignored}, got {given[wrong].flat[0]}"
+                )
+        for memory, array in zip(self.program.inputs, arrays, strict=True):
+            np.copyto(memory, array)
+
+
+class Plan:
+    """A network compiled: training steps and predictions as flat lists of kernel calls over memory that was planned once.
+
+    Made by :func:`fastnn.compile`. The model is traced at the first call for each shape and dtype; nothing else is compiled, so that
+    call comes at once. Weights, running statistics and the optimiser's state are the model's and the optimiser's own.
+
+    Parameters
+    ----------
+    model : Module
+    loss : callable, optional
+    optimizer : Optimizer, optional
+    clip_grad_norm, clip_grad_value : float, optional
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[..., Any] | None = None,
+        optimizer: Any = None,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model: expected a Module, got {type(model).__name__}")
+        if loss is not None and not callable(loss):
+            raise TypeError(f"loss: expected a loss module or function, got {type(loss).__name__}")
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer: expected an optimiser of fastnn.optim, got {type(optimizer).__name__}")
+        self.model, self.loss = model, loss
+        self.optimizer: Any = optimizer
+        self.clip_grad_norm = None if clip_grad_norm is None else checks.real("clip_grad_norm", clip_grad_norm, 0.0)
+        self.clip_grad_value = None if clip_grad_value is None else checks.real("clip_grad_value", clip_grad_value, 0.0)
+        self._compiled: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._lock = threading.RLock()
+
+    # what users call
+
+    def step(self, x: Any, y: Any) -> float:
+        """One step of training: forward, loss, backward, clipping, update.
+
+        Parameters
+        ----------
+        x, y : array
+            A batch of any size. Floats are converted to the dtype of the model, integers to int64.
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where an argument does not fit the model or the loss, or the model cannot be traced. Nothing is changed then.
+        """
+        return self.train_batch(x, y)[0]
+
+    def train_batch(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
+        """Like :meth:`step`, with the model's prediction before the update: memory of the plan, good until its next call."""
+        self._need("step", loss=self.loss, optimizer=self.optimizer)
+        x, y = self._array("x", x), self._array("y", y)
+        with self._lock:
+            compiled = self._find("step", x, y)
+            compiled.take(x, y)
+            self._run(compiled)
+            loss, prediction = compiled.program.outputs[:2]
+            return loss.item(), prediction
+
+    def epoch(self, X: Any, Y: Any, *, batch_size: int = 32, shuffle: bool = True, seed: Any = None) -> float:
+        """Train on every row once; the partial last batch takes part.
+
+        Parameters
+        ----------
+        X, Y : array
+            As many rows each.
+        batch_size : int
+        shuffle : bool
+            Draw a new order.
+        seed : int or numpy.random.Generator, optional
+            Of the order; by default fastnn's own generator.
+
+        Returns
+        -------
+        float
+            The mean loss over the rows.
+        """
+        self._need("epoch", loss=self.loss, optimizer=self.optimizer)
+        X, Y = (np.ascontiguousarray(self._array(name, value)) for name, value in (("X", X), ("Y", Y)))
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        if X.ndim == 0 or Y.ndim == 0 or len(X) != len(Y) or len(X) == 0:
+            raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
+        order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
+        total, first = 0.0, 0
+        with self._lock:
+            while first < len(order):
+                rows = order[first : first + batch_size]
+                x, y = X[rows], Y[rows]
+                compiled = self._find("step", x, y)
+                compiled.take(x, y)
+                self._run(compiled)
+                total += len(rows) * float(compiled.program.outputs[0].item())
+                first += len(rows)
+                whole = order[first : first + (len(order) - first) // batch_size * batch_size]
+                growing = None if compiled.update is None or dispatch.observed() else compiled.update.growing(compiled.program)
+                if growing is not None and len(whole) and len(rows) == batch_size:
+                    self._check_all(compiled, X[whole], Y[whole])
+                    sources = list(zip((X, Y), compiled.program.inputs, strict=True))
+                    loss = compiled.program.outputs[0]
+                    total += batch_size * compiled.program.executor.epoch(sources, np.ascontiguousarray(whole), loss, growing)
+                    compiled.update.count(compiled.program, len(whole) // batch_size)  # type: ignore[union-attr]
+                    first += len(whole)
+        return total / len(order)
+
+    def predict(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """The model's output in evaluation mode, as a fresh array or in ``out``."""
+        x = self._array("x", x)
+        with self._lock:
+            compiled = self._find("predict", x)
+            result = compiled.program.outputs[0]
+            out = checks.out(out, result.shape, result.dtype)
+            compiled.take(x)
+            compiled.program.run()
+            if out is None:
+                return result.copy()
+            np.copyto(out, result)
+            return out
+
+    def gradients(self, x: Any, y: Any) -> dict[str, np.ndarray]:
+        """The gradient of the loss for each parameter, by name; nothing is updated but running statistics."""
+        self._need("gradients", loss=self.loss)
+        x, y = self._array("x", x), self._array("y", y)
+        with self._lock:
+            compiled = self._find("gradients", x, y)
+            compiled.take(x, y)
+            compiled.program.run()
+            return {name: array.copy() for name, array in compiled.gradients.items()}
+
+    def explain(self) -> str:
+        """What was compiled so far: the calls, the passes, cost and memory."""
+        return "\n\n".join(explain(key, c.before, c.notes, c.program.graph) for key, c in self._compiled.items())
+
+    def graph(self) -> str:
+        """The latest compiled graph in Graphviz's language."""
+        if not self._compiled:
+            raise ValueError("graph: nothing is compiled before the first call of step, predict or gradients")
+        return graphviz(next(reversed(self._compiled.values())).program.graph)
+
+    # how it is done
+
+    def _need(self, method: str, **given: Any) -> None:
+        for name, value in given.items():
+            if value is None:
+                raise ValueError(f"{name}: {method} needs one, compile was given none")
+
+    def _array(self, name: str, value: Any) -> np.ndarray:
+        """A plain array in a dtype that programs are made for."""
+        array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(name, value)
+        if array.dtype.kind == "f":
+            dtype = next((parameter.dtype for parameter in self.model.parameters()), np.dtype(np.float32))
+            return array.astype(dtype, copy=False)
+        if array.dtype.kind not in "iub":
+            raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
+        return checks.index_array(name, array) if array.dtype.kind != "b" else array
+
+    def _find(self, kind: str, *arrays: np.ndarray) -> _Compiled:
+        """The program for these shapes, made where there is none that is current."""
+        key = (kind, *[(a.shape, a.dtype) for a in arrays], dispatch.current_backends.get())
+        compiled = self._compiled.get(key)
+        if compiled is None or not compiled.is_current():
+            compiled = self._compile(kind, *arrays)
+            self._compiled[key] = compiled
+            if len(self._compiled) > MOST_PROGRAMS:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(key)
+        return compiled
+
+    def _compile(self, kind: str, *arrays: np.ndarray) -> _Compiled:
+        inputs = [(name, array.shape, array.dtype) for name, array in zip("xy", arrays, strict=False)]
+        if kind == "predict":
+            with _mode(self.model, False), no_grad():
+                graph, _ = trace(self.model, inputs)
+            return _Compiled(graph, [], {}, None)
+        with _mode(self.model, True), enable_grad():
+            graph, (loss, _) = trace(self._loss_and_prediction, inputs)
+        values = {id(value.source): value for value in graph.bound()}
+        wanted = {name: values[id(p)] for name, p in self._trained(kind) if id(p) in values}
+        gradients = dict(zip(wanted, add_backward(graph, loss, list(wanted.values())), strict=True))
+        found = {name: gradient for name, gradient in gradients.items() if gradient is not None}
+        if kind == "step" and self._updates_inside:
+            update = Update(graph, self.optimizer, [wanted[name] for name in found], list(found.values()))
+            return _Compiled(graph, [], {}, update)
+        graph.outputs = [*graph.outputs, *found.values()]
+        return _Compiled(graph, [], found, None)
+
+    @property
+    def _updates_inside(self) -> bool:
+        """Whether the program can make the update itself."""
+        return type(self.optimizer).update is Optimizer.update and self.clip_grad_norm is None and self.clip_grad_value is None
+
+    def _trained(self, kind: str) -> list[tuple[str, Tensor]]:
+        """Names and Tensors whose gradients are wanted."""
+        named: list[tuple[str, Tensor]] = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        if kind == "gradients":
+            return named
+        names = {id(p): name for name, p in named}
+        members = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
+        return [(names.get(id(p), f"parameter {index}"), p) for index, p in enumerate(members)]
+
+    def _loss_and_prediction(self, x: Any, y: Any) -> tuple[Any, Any]:
+        prediction = self.model(x)
+        return self.loss(prediction, y), prediction  # type: ignore[misc]
+
+    def _run(self, compiled: _Compiled) -> None:
+        """Run a training program, whose update is inside or follows here."""
+        if compiled.update is not None:
+            compiled.update.next_step(compiled.program)
+            compiled.program.run()
+            return
+        compiled.program.run()
+        tensors = dict(self._trained("step"))
+        before = {name: tensor.grad for name, tensor in tensors.items()}
+        try:
+            for name, tensor in tensors.items():
+                tensor.grad = compiled.gradients.get(name)
+            if self.clip_grad_value is not None:
+                clip_grad_value_(tensors.values(), self.clip_grad_value)
+            if self.clip_grad_norm is not None:
+                clip_grad_norm_(tensors.values(), self.clip_grad_norm)
+            self.optimizer.step()
+        finally:
+            for name, tensor in tensors.items():
+                tensor.grad = before[name]
+
+    def _check_all(self, compiled: _Compiled, X: np.ndarray, Y: np.ndarray) -> None:
+        """Check the classes of all rows before any of them is used."""
+        for target, classes, ignored in compiled.program.graph.class_checks:
+            if target is compiled.program.graph.inputs[1] and not classes_fit(np.ascontiguousarray(Y), classes, ignored):
+                raise ValueError(f"Y: expected classes in [0, {classes - 1}] or ignore_index {ignored}")
+
+
+@contextmanager
+def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Put all modules into a mode, and back at the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,1 @@
+"""Dropout: random silence that a key makes repeatable."""

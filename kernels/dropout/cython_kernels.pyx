@@ -1,0 +1,59 @@
+# cython: cdivision=True
+"""Dropout, compiled ahead of time."""
+
+cimport numpy as cnp
+from cython.parallel cimport prange
+from libc.math cimport lrint
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastnn.kernels.arrays cimport data, is_float32, real, size
+from fastnn.kernels.parallel cimport threads_for
+
+cnp.import_array()
+
+cdef enum:
+    BLOCK = 4096  # elements of one unit of work; even, since two of them share a draw
+
+
+cdef inline uint64_t _mix(uint64_t z) noexcept nogil:
+    z = (z ^ (z >> 30)) * <uint64_t> 0xBF58476D1CE4E5B9
+    z = (z ^ (z >> 27)) * <uint64_t> 0x94D049BB133111EB
+    return z ^ (z >> 31)
+
+
+cdef void _block(const real* x, real* y, Py_ssize_t first, Py_ssize_t n, uint64_t key, uint64_t threshold, real scale) noexcept nogil:
+    cdef Py_ssize_t count = min(<Py_ssize_t> BLOCK, n - first), i
+    cdef uint64_t state = key + <uint64_t> (first // 2 + 1) * <uint64_t> 0x9E3779B97F4A7C15, z
+    for i in range(count // 2):
+        z = _mix(state + <uint64_t> i * <uint64_t> 0x9E3779B97F4A7C15)
+        y[first + 2 * i] = x[first + 2 * i] * (scale if <uint32_t> z >= threshold else <real> 0)
+        y[first + 2 * i + 1] = x[first + 2 * i + 1] * (scale if (z >> 32) >= threshold else <real> 0)
+    if count % 2:
+        z = _mix(state + <uint64_t> (count // 2) * <uint64_t> 0x9E3779B97F4A7C15)
+        y[first + count - 1] = x[first + count - 1] * (scale if <uint32_t> z >= threshold else <real> 0)
+
+
+cdef void _run(const real* x, real* y, Py_ssize_t n, uint64_t key, double p) noexcept nogil:
+    cdef uint64_t threshold = <uint64_t> lrint(p * 4294967296.0)
+    cdef real scale = <real> 0 if p == 1 else <real> (1 / (1 - p))
+    cdef Py_ssize_t blocks = (n + BLOCK - 1) // BLOCK, i
+    cdef int threads = threads_for(2 * n)
+    if threads == 1:
+        for i in range(blocks):
+            _block(x, y, i * BLOCK, n, key, threshold, scale)
+    else:
+        for i in prange(blocks, num_threads=threads, schedule="static"):
+            _block(x, y, i * BLOCK, n, key, threshold, scale)
+
+
+def dropout(cnp.ndarray x not None, cnp.ndarray key not None, double p, cnp.ndarray y not None):
+    cdef uint64_t seed = (<uint64_t*> data(key))[0]
+    with nogil:
+        if is_float32(x):
+            _run(<const float*> data(x), <float*> data(y), size(x), seed, p)
+        else:
+            _run(<const double*> data(x), <double*> data(y), size(x), seed, p)
+
+
+def dropout_backward(cnp.ndarray dy not None, cnp.ndarray key not None, double p, cnp.ndarray dx not None):
+    dropout(dy, key, p, dx)
