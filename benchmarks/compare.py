@@ -22,7 +22,7 @@ from .rows import THREADS_FROM, Row
 
 PILOT = 0.15  # of the budget: a first round that finds each peer's best variant
 CLOSE = 1.3  # a variant that is so many times slower than its peer's best is dropped after it
-HOPELESS = 4.0  # a peer that is so many times slower than the best one keeps the times of the first round
+HOPELESS = 3.0  # a peer that is so many times slower than the best one keeps the times of the first round
 
 OURS, NUMBA, PEAK = "fastnn", "fastnn on numba", "peak"
 Key = tuple[str, str]  # a peer and its variant, or one of these three
@@ -208,7 +208,7 @@ def _on_threads(count: int, call: Callable[[], Any]) -> None:
 
 def _time(candidates: dict[Key, Callable[[], Any]], settings: Settings) -> dict[Key, Timing]:
     """Time everybody in turn; a short first round finds each peer's best variant, and the peers that are far behind."""
-    pilot = interleaved(candidates, budget=PILOT * settings.budget, rounds=3)
+    pilot = interleaved(candidates, budget=PILOT * settings.budget, rounds=2)
     best: dict[str, float] = {}
     for (name, _), timing in pilot.items():
         best[name] = min(best.get(name, timing.seconds), timing.seconds)

@@ -27,7 +27,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows whose label contains the text (may be repeated)")
     parser.add_argument("--direction", choices=DIRECTIONS, action="append", help="default: all three")
     parser.add_argument("--peers", nargs="*", choices=peers.NAMES, default=list(peers.NAMES), help="default: all four")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the samples")
+    parser.add_argument("--quick", action="store_true", help="a fraction of the samples")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--no-numba", dest="numba", action="store_false", help="leave out fastnn's own Numba kernels")
@@ -45,9 +45,9 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
     found, missing = peers.load(options.peers, options.threads)
-    machine = measure_machine(options.threads, options.dtype, 1.0 if options.quick else 4.0)
+    machine = measure_machine(options.threads, options.dtype, 1.0 if options.quick else 2.0)
     settings = Settings(
-        found, machine, 0.1 if options.quick else 1.0, 3 if options.quick else 7, tuple(options.direction or DIRECTIONS),
+        found, machine, 0.1 if options.quick else 0.5, 3 if options.quick else 7, tuple(options.direction or DIRECTIONS),
         options.numba and isa.level() != isa.NONE and has_numba(),
     )  # fmt: skip
     table = report.Report(report.versions(settings), [name for name in peers.NAMES if name not in found])

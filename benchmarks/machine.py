@@ -78,9 +78,10 @@ class Machine:
 
 
 def _rate(rates: Mapping[int, float], size: int) -> float:
-    """The rate at the largest measured working set that is no larger; a small cache's rate is never below a large one's."""
-    known = max((s for s in rates if s <= size), default=min(rates))
-    return max(rate for s, rate in rates.items() if s >= known)
+    """The rate at a working set, between those measured; a small one's is never below a large one's."""
+    sizes = sorted(rates)
+    falling = [max(rates[other] for other in sizes if other >= known) for known in sizes]
+    return float(np.interp(np.log(size or 1), np.log(sizes), falling))
 
 
 def measure_machine(threads: int, dtype: str, budget: float) -> Machine:

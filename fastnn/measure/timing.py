@@ -91,10 +91,11 @@ def interleaved(
 
 
 def _calibrate(function: Callable[[], object]) -> int:
-    """How many calls make one sample; at least three calls warm the function up."""
+    """How many calls make one sample; a short function is called twice before, to warm it up."""
+    if _run(function, 1) > _WARM:
+        return 1
+    function()
     count = 1
-    for _ in range(2):
-        function()
     while _run(function, count) < _SAMPLE:
         count *= 2
     return count
