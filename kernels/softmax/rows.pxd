@@ -1,52 +1,47 @@
 # cython: cdivision=True
-"""Softmax of one contiguous row. A large result goes past the caches, chunk by chunk.
-
-Blocks of LANES are computed before they are stored: the result may be the memory of an input, where a plain loop stays scalar.
-"""
+"""Softmax of one contiguous row. A large result goes past the caches, chunk by chunk. What lies ahead is fetched a row early."""
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.elementary cimport exp_, log_
-from fastnn.kernels.lanes cimport CHUNK, LANES, exponentials, long_dot, long_sum, maximum, stream
+from fastnn.kernels.elementary cimport log_
+from fastnn.kernels.lanes cimport CHUNK, exponentials, long_dot, long_sum, maximum, scale, stream
+
+cdef extern from "simd/runs.h" nogil:
+    void shift_f32 "fastnn_run_shift_f32"(const float* x, float top, float log_sum, float* y, Py_ssize_t n) noexcept
+    void shift_f64 "fastnn_run_shift_f64"(const double* x, double top, double log_sum, double* y, Py_ssize_t n) noexcept
+    void softmax_f32 "fastnn_run_softmax_backward_f32"(
+        const float* dy, const float* y, float total, float* dx, Py_ssize_t n, Py_ssize_t ahead) noexcept
+    void softmax_f64 "fastnn_run_softmax_backward_f64"(
+        const double* dy, const double* y, double total, double* dx, Py_ssize_t n, Py_ssize_t ahead) noexcept
+    void log_softmax_f32 "fastnn_run_log_softmax_backward_f32"(
+        const float* dy, const float* y, float total, float* dx, Py_ssize_t n, Py_ssize_t ahead) noexcept
+    void log_softmax_f64 "fastnn_run_log_softmax_backward_f64"(
+        const double* dy, const double* y, double total, double* dx, Py_ssize_t n, Py_ssize_t ahead) noexcept
 
 cdef enum:
     ROOM = 4096  # exponentials of a row that wait for their sum in the first-level cache
-
-
-cdef inline void scale(real* y, real factor, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] *= factor
 
 
 cdef inline void softmax_row(const real* x, real* y, Py_ssize_t n, bint large) noexcept nogil:
     cdef real terms[ROOM]
     cdef real top = maximum(x, n)
     if large and n <= ROOM:
-        scale(terms, <real> (1 / exponentials(x, top, terms, n)), n)
+        scale(<const real*> terms, <real> (1 / exponentials(x, top, <real> 1, terms, n)), terms, n)
         stream(y, <const real*> terms, n)
     else:
-        scale(y, <real> (1 / exponentials(x, top, y, n)), n)
+        scale(<const real*> y, <real> (1 / exponentials(x, top, <real> 1, y, n)), y, n)
 
 
 cdef inline void shift(const real* x, real top, real log_sum, real* y, Py_ssize_t n) noexcept nogil:
-    """y = (x - top) - log_sum"""
-    cdef real terms[LANES]
-    cdef Py_ssize_t i = 0, j
-    while i + LANES <= n:
-        for j in range(LANES):
-            terms[j] = (x[i + j] - top) - log_sum
-        for j in range(LANES):
-            y[i + j] = terms[j]
-        i += LANES
-    while i < n:
-        y[i] = (x[i] - top) - log_sum
-        i += 1
+    if real is float:
+        shift_f32(x, top, log_sum, y, n)
+    else:
+        shift_f64(x, top, log_sum, y, n)
 
 
 cdef inline void log_softmax_row(const real* x, real* y, Py_ssize_t n, bint large) noexcept nogil:
     cdef real terms[CHUNK]
     cdef real top = maximum(x, n)
-    cdef real log_sum = log_(<real> exponentials(x, top, <real*> NULL, n))
+    cdef real log_sum = log_(<real> exponentials(x, top, <real> 1, <real*> NULL, n))
     cdef Py_ssize_t i = 0, count
     if not large:
         shift(x, top, log_sum, y, n)
@@ -58,23 +53,19 @@ cdef inline void log_softmax_row(const real* x, real* y, Py_ssize_t n, bint larg
         i += CHUNK
 
 
-cdef inline void differences(const real* dy, const real* y, real total, real* dx, Py_ssize_t n, bint logarithm) noexcept nogil:
-    """dx = y (dy - total), or for the logarithm dy - exp(y) total"""
-    cdef real terms[LANES]
-    cdef Py_ssize_t i = 0, j
-    while i + LANES <= n:
+cdef inline void chunk_backward(
+    const real* dy, const real* y, real total, real* dx, Py_ssize_t n, Py_ssize_t ahead, bint logarithm
+) noexcept nogil:
+    if real is float:
         if logarithm:
-            for j in range(LANES):
-                terms[j] = dy[i + j] - exp_(y[i + j]) * total
+            log_softmax_f32(dy, y, total, dx, n, ahead)
         else:
-            for j in range(LANES):
-                terms[j] = y[i + j] * (dy[i + j] - total)
-        for j in range(LANES):
-            dx[i + j] = terms[j]
-        i += LANES
-    while i < n:
-        dx[i] = dy[i] - exp_(y[i]) * total if logarithm else y[i] * (dy[i] - total)
-        i += 1
+            softmax_f32(dy, y, total, dx, n, ahead)
+    else:
+        if logarithm:
+            log_softmax_f64(dy, y, total, dx, n, ahead)
+        else:
+            softmax_f64(dy, y, total, dx, n, ahead)
 
 
 cdef inline void row_backward(const real* dy, const real* y, real* dx, Py_ssize_t n, bint logarithm, bint large) noexcept nogil:
@@ -82,10 +73,10 @@ cdef inline void row_backward(const real* dy, const real* y, real* dx, Py_ssize_
     cdef real total = <real> (long_sum(dy, n) if logarithm else long_dot(dy, y, n))
     cdef Py_ssize_t i = 0, count
     if not large:
-        differences(dy, y, total, dx, n, logarithm)
+        chunk_backward(dy, y, total, dx, n, n, logarithm)
         return
     while i < n:
         count = min(<Py_ssize_t> CHUNK, n - i)
-        differences(dy + i, y + i, total, terms, count, logarithm)
+        chunk_backward(dy + i, y + i, total, terms, count, n, logarithm)
         stream(dx + i, <const real*> terms, count)
         i += CHUNK
