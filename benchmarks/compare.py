@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType
@@ -16,7 +16,7 @@ import fastnn
 from fastnn.dispatch import has_numba
 from fastnn.measure import Timing, interleaved
 
-from .machine import Machine, Work, peak_probe
+from .machine import peak_probe, traffic_probe
 from .problem import Calls, Problem, convolution_precision, numba_calls, public_calls
 from .rows import THREADS_FROM, Row
 
@@ -24,8 +24,8 @@ PILOT = 0.15  # of the budget: a first round that finds each peer's best variant
 CLOSE = 1.3  # a variant that is so many times slower than its peer's best is dropped after it
 HOPELESS = 3.0  # a peer that is so many times slower than the best one keeps the times of the first round
 
-OURS, NUMBA, PEAK = "fastnn", "fastnn on numba", "peak"
-Key = tuple[str, str]  # a peer and its variant, or one of these three
+OURS, NUMBA, PEAK, TRAFFIC = "fastnn", "fastnn on numba", "peak", "traffic"
+Key = tuple[str, str]  # a peer and its variant, or one of these four
 
 
 @dataclass
@@ -44,8 +44,8 @@ class Result:
         Peer -> seconds of its best variant.
     variants : dict
         Peer -> which variant that was.
-    limit : float or None
-        Seconds that the machine needs at the least.
+    arithmetic, traffic : float or None
+        Seconds that the operations take at peak and the compulsory bytes by copying, as measured beside; on one thread alone.
     numba : float or None
         Seconds of Numba's kernels.
     two_threads, machine_threads : float or None
@@ -66,7 +66,8 @@ class Result:
     spread: float | None = None
     peers: dict[str, float] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
-    limit: float | None = None
+    arithmetic: float | None = None
+    traffic: float | None = None
     numba: float | None = None
     two_threads: float | None = None
     machine_threads: float | None = None
@@ -87,21 +88,31 @@ class Result:
         return self.peers[self.best] / self.seconds if self.peers and self.seconds else None
 
     @property
+    def bound(self) -> str:
+        """What limits the row: "arithmetic" or "traffic", or an empty string where it is not known."""
+        if self.arithmetic is None or self.traffic is None:
+            return ""
+        return "arithmetic" if self.arithmetic > self.traffic else "traffic"
+
+    @property
     def fraction(self) -> float | None:
         """The share of the machine's limit that is reached."""
-        return self.limit / self.seconds if self.limit is not None and self.seconds else None
+        if self.arithmetic is None or self.traffic is None or not self.seconds:
+            return None
+        return max(self.arithmetic, self.traffic) / self.seconds
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return asdict(self) | {"best": self.best, "ratio": self.ratio, "fraction": self.fraction}
+        return asdict(self) | {"best": self.best, "ratio": self.ratio, "bound": self.bound, "fraction": self.fraction}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure: with which peers, on which machine, for how long."""
+    """How to measure: with which peers, on how many threads, for how long."""
 
     peers: dict[str, ModuleType]
-    machine: Machine
+    dtype: str
+    threads: int
     budget: float  # seconds of each direction of a row
     rounds: int
     directions: tuple[str, ...]
@@ -131,7 +142,7 @@ class _Contest:
 
     def __init__(self, row: Row, settings: Settings) -> None:
         self.row, self.settings = row, settings
-        self.problem = Problem(row, settings.machine.dtype)
+        self.problem = Problem(row, settings.dtype)
         self.ours = public_calls(self.problem)
         self.others: dict[Key, tuple[Calls, Callable[[Any], Any]]] = {}
         self.notes = []
@@ -147,23 +158,24 @@ class _Contest:
     def measure(self, direction: str, result: Result) -> None:
         """Check, time and fill in the result."""
         result.notes += self.notes
-        machine, works = self.settings.machine, self.problem.works[direction]
+        works = self.problem.works[direction]
         self.problem.check(OURS, direction, self.ours[direction]())
         candidates = {(OURS, ""): self.ours[direction], **self._right_ones(direction, result)}
-        with peak_probe(machine.threads, machine.dtype) as (probe, operations):
-            if machine.is_arithmetic(works):  # the clock rate changes: it is measured beside
-                candidates[PEAK, ""] = probe
+        with peak_probe(1, self.settings.dtype) as (peak, operations):
+            if self.settings.threads == 1:
+                candidates[PEAK, ""] = peak
+                candidates[TRAFFIC, ""], share = traffic_probe(works)
             times = _time(candidates, self.settings)
-        if (PEAK, "") in times:
-            machine = replace(machine, peak=operations / times.pop((PEAK, "")).seconds)
-        result.limit = machine.limit(works)
         result.seconds, result.spread, *_ = times.pop((OURS, ""))
+        if (PEAK, "") in times:
+            result.arithmetic = sum(work.flops for work in works) / operations * times.pop((PEAK, "")).seconds
+            result.traffic = share * times.pop((TRAFFIC, "")).seconds
         if (NUMBA, "") in times:
             result.numba = times.pop((NUMBA, "")).seconds
         for (name, variant), timing in times.items():
             if timing.seconds < result.peers.get(name, float("inf")):
                 result.peers[name], result.variants[name] = timing.seconds, variant
-        if direction != "both" and self._suits_two_threads(works, result.seconds):
+        if direction != "both" and self.row.threads and result.bound == "arithmetic" and result.seconds > THREADS_FROM:
             self._two_threads(direction, result)
 
     def _right_ones(self, direction: str, result: Result) -> dict[Key, Callable[[], Any]]:
@@ -181,21 +193,17 @@ class _Contest:
                 found[key] = calls[direction]
         return found
 
-    def _suits_two_threads(self, works: Sequence[Work], seconds: float) -> bool:
-        """Whether the case is long enough and bound by arithmetic, and whether two threads can be measured."""
-        machine = self.settings.machine
-        possible = self.row.threads and machine.threads == 1 and (os.cpu_count() or 1) > 1 and has_numba()
-        return possible and seconds > THREADS_FROM and machine.is_arithmetic(works)
-
     def _two_threads(self, direction: str, result: Result) -> None:
         """One thread's time over two threads', and what the machine can do of that kind at the moment."""
-        call, dtype = self.ours[direction], self.settings.machine.dtype
+        if (os.cpu_count() or 1) < 2 or not has_numba():
+            return
+        call, dtype = self.ours[direction], self.settings.dtype
         try:
             with peak_probe(1, dtype) as (one, of_one), peak_probe(2, dtype) as (two, of_two):
                 calls = {"1": partial(_on_threads, 1, call), "2": partial(_on_threads, 2, call), "peak 1": one, "peak 2": two}
                 times = interleaved(calls, budget=self.settings.budget, rounds=self.settings.rounds)
         finally:
-            fastnn.set_num_threads(self.settings.machine.threads)
+            fastnn.set_num_threads(self.settings.threads)
         seconds = {name: timing.seconds for name, timing in times.items()}
         result.two_threads = seconds["1"] / seconds["2"]
         result.machine_threads = of_two / seconds["peak 2"] / (of_one / seconds["peak 1"])
@@ -212,7 +220,7 @@ def _time(candidates: dict[Key, Callable[[], Any]], settings: Settings) -> dict[
     best: dict[str, float] = {}
     for (name, _), timing in pilot.items():
         best[name] = min(best.get(name, timing.seconds), timing.seconds)
-    rivals = [name for name in best if name not in (OURS, NUMBA, PEAK)]
+    rivals = [name for name in best if name not in (OURS, NUMBA, PEAK, TRAFFIC)]
     fastest = min((best[name] for name in rivals), default=0.0)
     behind = {name for name in rivals if best[name] > HOPELESS * fastest}
     kept = {key: call for key, call in candidates.items() if key[0] not in behind and pilot[key].seconds <= CLOSE * best[key[0]]}

@@ -17,7 +17,6 @@ from fastnn.kernels import isa
 
 from . import peers, report
 from .compare import Result, Settings, compare
-from .machine import measure_machine
 from .rows import DIRECTIONS, ROWS, Row
 
 
@@ -45,11 +44,10 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
     found, missing = peers.load(options.peers, options.threads)
-    machine = measure_machine(options.threads, options.dtype, 1.0 if options.quick else 2.0)
-    settings = Settings(
-        found, machine, 0.1 if options.quick else 0.5, 3 if options.quick else 7, tuple(options.direction or DIRECTIONS),
-        options.numba and isa.level() != isa.NONE and has_numba(),
-    )  # fmt: skip
+    budget, rounds = (0.1, 3) if options.quick else (0.5, 7)
+    numba = options.numba and isa.level() != isa.NONE and has_numba()
+    directions = tuple(options.direction or DIRECTIONS)
+    settings = Settings(found, options.dtype, options.threads, budget, rounds, directions, numba)
     table = report.Report(report.versions(settings), [name for name in peers.NAMES if name not in found])
     old = report.Report.load(options.json) if options.keep and options.json.exists() else None
     if old is not None:
@@ -78,7 +76,7 @@ def _measured(row: Row, settings: Settings) -> list[Result]:
 
 
 def _print(columns: list[str]) -> None:
-    widths = (42, 9, 7, 6, *[8] * (len(columns) - 9), 26, 6, 5, 18, 5)
+    widths = (42, 9, 7, 6, *[8] * (len(columns) - 9), 26, 6, 5, 18, 16)
     print("  ".join(f"{text:<{width}}" for text, width in zip(columns, widths, strict=True)).rstrip(), flush=True)
 
 

@@ -1,25 +1,22 @@
-"""What the machine can do, measured: multiply-adds a second in registers, and bytes a second in each level of memory."""
+"""What the machine can do: multiply-adds in registers, and the traffic that a row cannot avoid, as calls to time beside the row."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from fastnn.dispatch import has_numba
-from fastnn.measure import interleaved
 
 ACCUMULATORS = 16  # enough to hide the latency of an FMA on two ports, few enough for 32 registers or, at half width, 16
-ROUNDS = 100_000  # of multiply-adds in one call of the probe: some 0.2 ms
-WORKING_SETS = tuple(1 << power for power in range(17, 29))  # 128 KiB to 256 MiB; below, calling counts more than copying
+ROUNDS = 100_000  # of multiply-adds in one call of the probe: some 0.2 ms; ten times as many where it is handed to threads
+LEAST = 1 << 17  # bytes that the traffic probe moves: less, and calling would count more than moving
 
 
 class Work(NamedTuple):
@@ -31,69 +28,6 @@ class Work(NamedTuple):
     updated: int
 
 
-@dataclass(frozen=True)
-class Machine:
-    """One machine, with so many threads at work.
-
-    Attributes
-    ----------
-    processor : str
-    threads : int
-    dtype : str
-    peak : float
-        FLOP/s of multiply-adds.
-    copying, reading, updating : dict
-        Bytes of a working set -> bytes a second. What is copied counts as read and as written, and so does what is updated in place.
-    """
-
-    processor: str
-    threads: int
-    dtype: str
-    peak: float
-    copying: Mapping[int, float]
-    reading: Mapping[int, float]
-    updating: Mapping[int, float]
-
-    def arithmetic(self, work: Work) -> float:
-        """The seconds that the operations take at peak."""
-        return work.flops / self.peak
-
-    def traffic(self, work: Work) -> float:
-        """The seconds that the compulsory traffic takes: what is written is copied, the rest is read (or as fast as that).
-
-        Working sets smaller than the measured ones count as the smallest of these.
-        """
-        size = work.read + work.written + work.updated
-        copied = 2 * min(work.read, work.written)
-        seconds = copied / _rate(self.copying, size) + 2 * work.updated / _rate(self.updating, size)
-        return seconds + (work.read + work.written - copied) / _rate(self.reading, size)
-
-    def limit(self, works: Sequence[Work]) -> float:
-        """The seconds below which nobody gets, unless by fewer operations than the textbook's."""
-        return sum(max(self.arithmetic(work), self.traffic(work)) for work in works)
-
-    def is_arithmetic(self, works: Sequence[Work]) -> bool:
-        """Whether the operations take longer than the traffic."""
-        return sum(map(self.arithmetic, works)) > sum(map(self.traffic, works))
-
-
-def _rate(rates: Mapping[int, float], size: int) -> float:
-    """The rate at a working set, between those measured; a small one's is never below a large one's."""
-    sizes = sorted(rates)
-    falling = [max(rates[other] for other in sizes if other >= known) for known in sizes]
-    return float(np.interp(np.log(size or 1), np.log(sizes), falling))
-
-
-def measure_machine(threads: int, dtype: str, budget: float) -> Machine:
-    """Measure the machine that this runs on, in about ``budget`` seconds."""
-    share = budget / (3 * len(WORKING_SETS) + 3)
-    with peak_probe(threads, dtype) as (probe, operations):
-        peak = operations / interleaved({"peak": probe}, budget=3 * share)["peak"].seconds
-    with threadpool_limits(1, "blas"):  # each thread has its own part to read
-        rates = [{size: _rate_of(make, threads, size, share) for size in WORKING_SETS} for make in (_copies, _reads, _updates)]
-    return Machine(processor(), threads, dtype, peak, *rates)
-
-
 def processor() -> str:
     """The processor's name, where Linux tells it."""
     try:
@@ -103,52 +37,44 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-@contextmanager
-def _together(threads: int, function: Callable[[], object]) -> Iterator[Callable[[], object]]:
-    """A function that makes one call in each of so many threads."""
-    if threads == 1:
-        yield function
-        return
-    with ThreadPoolExecutor(threads) as pool:
+def traffic_probe(works: Sequence[Work]) -> tuple[Callable[[], object], float]:
+    """A call that moves a row's compulsory bytes, and which share of it counts, since it never moves less than LEAST.
 
-        def all_of_them() -> None:
-            for running in [pool.submit(function) for _ in range(threads)]:
-                running.result()
+    What is written is copied from what is read, the rest is read, and what is updated is negated in place.
+    """
+    steps: list[Callable[[], object]] = []
+    times = max(1.0, LEAST / max(1, sum(work.read + work.written + work.updated for work in works)))
+    for _, read, written, updated in works:
+        copied = min(read, written)
+        for size, make in ((copied, _copying), (read + written - 2 * copied, _reading), (updated, _updating)):
+            if size:
+                steps.append(make(int(size * times)))
 
-        yield all_of_them
-
-
-def _rate_of(make: Callable[[int], tuple[Callable[[], object], int]], threads: int, size: int, budget: float) -> float:
-    """Bytes/s of a working set of ``size`` bytes that is split over the threads."""
-    step, moved = make(size // threads)
-    repeats = max(1, (1 << 22) // size)  # so that handing work to a thread counts little
-
-    def steps() -> None:
-        for _ in range(repeats):
+    def call() -> None:
+        for step in steps:
             step()
 
-    with _together(threads, steps) as call:
-        return repeats * threads * moved / interleaved({"steps": call}, budget=budget, rounds=3)["steps"].seconds
+    return call, 1 / times
 
 
-def _copies(size: int) -> tuple[Callable[[], object], int]:
-    source, target = np.ones(size // 2, np.uint8), np.zeros(size // 2, np.uint8)
-    return lambda: np.copyto(target, source), size
+def _copying(size: int) -> Callable[[], object]:
+    source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
+    return lambda: np.copyto(target, source)
 
 
-def _reads(size: int) -> tuple[Callable[[], object], int]:
-    a, b = np.ones((2, size // 8), np.float32)
-    return lambda: np.dot(a, b), size
+def _reading(size: int) -> Callable[[], object]:
+    a, b = np.ones((2, -(-size // 8)), np.float32)
+    return lambda: np.dot(a, b)
 
 
-def _updates(size: int) -> tuple[Callable[[], object], int]:
-    a = np.ones(size // 4, np.float32)
-    return lambda: np.negative(a, out=a), 2 * size
+def _updating(size: int) -> Callable[[], object]:
+    a = np.ones(-(-size // 4), np.float32)
+    return lambda: np.negative(a, out=a)
 
 
 @contextmanager
 def peak_probe(threads: int, dtype: str) -> Iterator[tuple[Callable[[], object], float]]:
-    """A call that computes in registers, all threads at it, and how many operations it makes.
+    """A call that computes in registers, in each of so many threads, and how many operations it makes.
 
     Without Numba it is a product of matrices by NumPy, on as many threads as its BLAS is held to.
     """
@@ -156,9 +82,13 @@ def peak_probe(threads: int, dtype: str) -> Iterator[tuple[Callable[[], object],
         a = np.ones((512, 512), dtype)
         yield lambda: a @ a, 2.0 * 512**3
         return
-    loop = _fma_loop(dtype)
-    with _together(threads, lambda: loop(ROUNDS)) as call:
-        yield call, threads * ROUNDS * 2.0 * ACCUMULATORS * _vector_bytes() / np.dtype(dtype).itemsize
+    loop, rounds = _fma_loop(dtype), ROUNDS if threads == 1 else 10 * ROUNDS
+    operations = threads * rounds * 2.0 * ACCUMULATORS * _vector_bytes() / np.dtype(dtype).itemsize
+    if threads == 1:
+        yield lambda: loop(rounds), operations
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield lambda: list(pool.map(loop, [rounds] * threads)), operations
 
 
 def _vector_bytes() -> int:

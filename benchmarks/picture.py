@@ -1,113 +1,89 @@
-"""Draws docs/kernels.png: how many times as fast as the NumPy reference each kernel is, on one thread.
+"""Draws docs/kernels.png from what the table measured: python -m benchmarks.picture rows.json"""
 
-python benchmarks/picture.py
-"""
+from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from time import perf_counter
+from typing import Any
 
 import matplotlib
-import numpy as np
-from threadpoolctl import threadpool_limits
 
-import fastnn
-from fastnn import dispatch
-from fastnn.kernels import find
-from fastnn.kernels.examples import cases, draw
+from .compare import Result
+from .peers import NAMES
+from .report import Report, summary
+from .rows import DIRECTIONS, ROWS
 
-OPERATORS = [
-    "linear",
-    "conv2d",
-    "max_pool2d",
-    "avg_pool2d",
-    "relu",
-    "gelu",
-    "sigmoid",
-    "softmax",
-    "cross_entropy",
-    "batch_norm",
-    "adam",
-]
 PICTURE = Path(__file__).parent.parent / "docs" / "kernels.png"
+COLUMNS = (
+    ("linear", "conv"),
+    ("max pool", "average pool", "relu", "sigmoid", "tanh", "gelu", "elu", "softmax", "cross", "Adam", "SGD"),
+)
+LOOKS = dict(zip(DIRECTIONS, (("tab:blue", "o"), ("tab:orange", "s"), ("0.45", "D")), strict=True))
+OFFSETS = dict(zip(DIRECTIONS, (-0.22, 0.0, 0.22), strict=True))
 
 
-def seconds(case, backend, repeats=9, budget=0.4):
-    """The fastest of several timings of one call."""
-    args = draw(case, "float32")
-    with dispatch.use_backend(backend):
-        out = dispatch.run(case.operator, args)
-        best, start = np.inf, perf_counter()
-        while repeats > 0 or perf_counter() - start < budget:
-            before = perf_counter()
-            dispatch.run(case.operator, args, out)
-            best, repeats = min(best, perf_counter() - before), repeats - 1
-    return best
-
-
-def largest(operator):
-    """The operator's example with the most bytes."""
-
-    def size(case):
-        return sum(a.nbytes for a in draw(case, "float32") if isinstance(a, np.ndarray))
-
-    return max((case for case in cases() if case.operator is operator), key=size)
-
-
-def processor():
-    """The processor's name, where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "this processor"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "this processor")
-
-
-def main():
-    """Measure, print and draw."""
+def draw(report: Report, path: Path) -> None:
+    """One line a row: the ratio in each direction, left of 1 where a peer is faster, with a bar where a goal stands."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    fastnn.set_num_threads(1)
-    labels, ratios = [], {"cython": [], "numba": []}
-    with threadpool_limits(limits=1):
-        for name in OPERATORS:
-            for operator in (find(name), find(name).backward):
-                if operator is None:
-                    continue
-                case = largest(operator)
-                reference = seconds(case, "reference")
-                for backend, values in ratios.items():
-                    values.append(reference / seconds(case, backend))
-                labels.append(operator.name)
-                print(f"{operator.name:<26}" + "".join(f"{backend} {values[-1]:7.2f}x   " for backend, values in ratios.items()))
-    figure, axes = plt.subplots(figsize=(8, 0.34 * len(labels) + 1.2), layout="constrained")
-    places = np.arange(len(labels))
-    for offset, (backend, values) in zip((-0.2, 0.2), ratios.items(), strict=True):
-        axes.barh(places + offset, np.array(values) - 1, 0.4, left=1, label=backend.capitalize())
-        for place, value in zip(places + offset, values, strict=True):
-            side = "left" if value >= 1 else "right"
-            axes.annotate(
-                f"{value:.3g}",
-                (value, place),
-                (3 if value >= 1 else -3, 0),
-                textcoords="offset points",
-                ha=side,
-                va="center",
-                size=7,
-            )
-    axes.set(
-        xscale="log",
-        xlabel="times as fast as the NumPy reference (float32, one thread)",
-        title=f"fastnn {fastnn.__version__} on {processor()}",
-        yticks=places,
-        yticklabels=labels,
+    measured = {r.label for r in report.results if r.ratio}
+    columns = [[row.label for row in ROWS if row.label in measured and row.label.startswith(starts)] for starts in COLUMNS]
+    height = 0.17 * max(map(len, columns)) + 1.6
+    figure, panels = plt.subplots(1, 2, figsize=(13, height), layout="constrained", sharex=True)
+    for axes, labels in zip(panels, columns, strict=True):
+        _panel(axes, labels, [r for r in report.results if r.label in labels and r.ratio])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    facts = report.versions
+    peers = ", ".join(f"{name} {facts[name]}" for name in NAMES.values() if name in facts)
+    figure.suptitle(
+        f"Times as fast as the best of {peers}: fastnn {facts['fastnn']}, {facts['dtype']}, threads: {facts['threads']}\n"
+        f"{facts['processor']}, {facts['ISA level']}. {summary(report)[0]}",
+        fontsize=10,
     )
+    figure.savefig(path, dpi=110)
+
+
+def _panel(axes: Any, labels: list[str], results: list[Result]) -> None:
+    places = {label: place for place, label in enumerate(labels)}
+    for direction, (color, marker) in LOOKS.items():
+        mine = [r for r in results if r.direction == direction]
+        heights = [places[r.label] + OFFSETS[direction] for r in mine]
+        axes.hlines(heights, 1, [r.ratio for r in mine], color=color, linewidth=1, alpha=0.6)
+        axes.scatter(
+            [r.ratio for r in mine],
+            heights,
+            14,
+            color,
+            marker=marker,
+            label="together" if direction == "both" else direction,
+            zorder=3,
+        )
+        aims = [(r.goal, height) for r, height in zip(mine, heights, strict=True) if r.goal is not None]
+        if aims:
+            axes.scatter(*zip(*aims, strict=True), 40, color, marker="|", label=f"{direction}, goal", zorder=2)
+    axes.axvspan(1e-3, 1, color="0.94", zorder=0)
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.margins(x=0.1, y=0.01)
-    axes.invert_yaxis()
-    axes.legend(loc="lower right")
+    ratios = [1.0, *(r.ratio or 1.0 for r in results)]
+    axes.set(xscale="log", xlim=(min(0.5, 0.9 * min(ratios)), max(8.0, 1.1 * max(ratios))), ylim=(len(labels) - 0.4, -0.6))
+    axes.set_xticks(
+        ticks := [tick for tick in (0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32) if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+    )
+    axes.set_xticklabels([f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.grid(axis="y", color="0.9", linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(PICTURE, dpi=110)
+    axes.set_xlabel("best peer's time over ours; in the grey part a peer is faster")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read, draw."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.picture", description=__doc__.partition("\n")[0])
+    parser.add_argument("json", type=Path, help="what python -m benchmarks.kernels --json wrote")
+    parser.add_argument("--picture", type=Path, default=PICTURE, metavar="FILE")
+    options = parser.parse_args(argv)
+    draw(Report.load(options.json), options.picture)
 
 
 if __name__ == "__main__":

@@ -11,25 +11,25 @@ from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from math import exp, log
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import fastnn
 from fastnn.kernels import isa
 
 from .compare import Result, Settings
+from .machine import processor
 from .peers import NAMES
 from .rows import DIRECTIONS, GROUPS, NUMBA_GOAL, ROWS, THREADS_GOAL
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (0.0, "ns"))
-VARYING = ("peak", "copied, GB/s", "read, GB/s", "updated in place, GB/s")  # from run to run of one table
 NOTES = """\
 - Ratio: the best peer's time over ours, both the 10 % quantile of samples taken in turn in one process. Spread: how far our median
   lies above, as a share.
 - forward is `F.f(..., out=y)`; backward is `pullback(dy, out=grads)` of a `fastnn.vjp` made before; both is `vjp` and `pullback`
   together, once a step.
-- Of the limit: the multiply-adds at the peak that was measured beside, or the compulsory bytes at the rate that was measured for
-  working sets of that size, whichever takes longer, over our time. Convolutions count the direct sum's operations, padding too, so
-  Winograd's may pass 100 %; exp and its like count nothing."""
+- Of the limit: the operations at the peak of multiply-adds in registers ("arithmetic"), or the compulsory bytes copied, read or updated
+  by NumPy ("traffic"), whichever takes longer, over our time; both are timed beside the row. Convolutions count the direct sum's
+  operations, padding too, so Winograd's may pass 100 %; exp and its like count nothing; what is smaller than the second-level
+  cache moves at that cache's rate."""
 
 
 class Goal(NamedTuple):
@@ -89,7 +89,7 @@ class Report:
             Where it was made with something else.
         """
         for name in self.versions.keys() | old.versions.keys():
-            if name not in VARYING and self.versions.get(name) != old.versions.get(name):
+            if self.versions.get(name) != old.versions.get(name):
                 raise ValueError(f"{name} was {old.versions.get(name)}, is {self.versions.get(name)}: these are two tables")
         if self.missing != old.missing:
             raise ValueError(f"missing were {old.missing}, are {self.missing}: these are two tables")
@@ -105,21 +105,14 @@ class Report:
 
 def versions(settings: Settings) -> dict[str, str]:
     """What is measured with what."""
-    machine = settings.machine
     found = {"fastnn": version("fastnn"), "Python": sys.version.split()[0]}
     found |= {NAMES[name]: module.version for name, module in settings.peers.items()}
     if settings.numba:
         found["Numba"] = version("numba")
     return found | {
-        "processor": machine.processor, "processors": str(os.cpu_count()), "ISA level": isa.level(), "dtype": machine.dtype,
-        "threads": str(fastnn.get_num_threads()), "peak": f"{machine.peak * 1e-9:.0f} GFLOP/s",
-        "copied, GB/s": _rates(machine.copying), "read, GB/s": _rates(machine.reading),
-        "updated in place, GB/s": _rates(machine.updating),
+        "processor": processor(), "processors": str(os.cpu_count()), "ISA level": isa.level(), "dtype": settings.dtype,
+        "threads": str(settings.threads),
     }  # fmt: skip
-
-
-def _rates(rates: Any) -> str:
-    return ", ".join(f"{rate * 1e-9:.0f} at {size / 2**20:g} MiB" for size, rate in rates.items())
 
 
 def duration(seconds: float | None) -> str:
@@ -156,7 +149,7 @@ def line(result: Result, peers: list[str]) -> list[str]:
         result.label, result.direction, "ERROR" if result.error else duration(result.seconds), _percent(result.spread),
         duration(result.numba), *times, best,
         "-" if result.ratio is None else f"{result.ratio:.2f}", "-" if result.goal is None else f"{result.goal:g}", verdict,
-        _percent(result.fraction),
+        f"{_percent(result.fraction)} {result.bound}".rstrip(),
     ]  # fmt: skip
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from threadpoolctl import threadpool_limits
+
 NAMES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "onnxruntime": "ONNX Runtime"}
 
 
 def load(names: list[str], threads: int) -> tuple[dict[str, ModuleType], list[str]]:
-    """The peers that are installed, held to so many threads, and the names of those that are not."""
+    """The peers that are installed, held to so many threads as is NumPy's BLAS, and the names of those that are not."""
+    threadpool_limits(threads, "blas")
     found, missing = {}, []
     for name in names:
         try:
