@@ -65,8 +65,8 @@ class Problem:
     def check(self, who: str, direction: str, found: Any, to_numpy: Callable[[Any], np.ndarray] = np.asarray) -> None:
         """Raise AssertionError where a result is not the reference's."""
         for index, (got, wanted) in enumerate(zip(_flat(found), self.expected[direction], strict=True)):
-            error = np.subtract(to_numpy(got).reshape(wanted.shape), wanted)
-            largest, scale = np.abs(error, out=error).max(), max(float(np.abs(wanted).max()), 1e-3)
+            largest = float(np.abs(np.subtract(to_numpy(got).reshape(wanted.shape), wanted)).max())
+            scale = max(float(np.abs(wanted).max()), 1e-3)
             if not largest <= TOLERANCE[self.dtype] * scale:  # NaN is wrong too
                 raise AssertionError(f"{who}, result {index} of {direction}: off by {largest / scale:.2g} of the largest value")
 
