@@ -1,15 +1,23 @@
 """Runs a list of kernel calls whose arguments were fixed once: a training step, or all steps of an epoch."""
 
 cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
+from cpython.pythread cimport (
+    NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
+    PyThread_type_lock)
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
 from libc.string cimport memcpy
 
+from fastnn.kernels.boundary cimport valid_classes
+from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, describe, matches
+from fastnn.kernels.pullback cimport PyObject_Vectorcall, current
+
 cnp.import_array()
 
-cdef extern from "Python.h":
-    object PyObject_Vectorcall(object callable, PyObject** args, size_t count, PyObject* names)
+cdef enum:
+    MOST_INPUTS = 4
 
 
 cdef struct Call:
@@ -100,6 +108,141 @@ cdef class Executor:
             self.run()
             total += read(loss)
         return total
+
+
+cdef class Guard:
+    """A lock that compiled code can try without waiting. Not reentrant."""
+
+    cdef PyThread_type_lock lock
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError("no room for a lock")
+
+    def __dealloc__(self):
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+
+    def __enter__(self):
+        if not PyThread_acquire_lock(self.lock, NOWAIT_LOCK):
+            with nogil:
+                PyThread_acquire_lock(self.lock, WAIT_LOCK)
+
+    def __exit__(self, *exception):
+        PyThread_release_lock(self.lock)
+
+
+cdef class Shortcut:
+    """A call like the last one, compared instead of checked.
+
+    Parameters
+    ----------
+    executor : Executor
+    guard : Guard
+        Held while the executor runs.
+    inputs : tuple of array
+        The memory from which the calls read what they are given.
+    result : array
+        Where they leave the loss, or the prediction.
+    checks : tuple of (int, int, int)
+        (number of the input, classes, ignored): integers that have to be classes.
+    watched : tuple of (dict, key, object)
+        The call is another one as soon as the dict's item is no longer that object.
+    variables : tuple of (ContextVar, object)
+        Likewise for the values of context variables.
+    options : tuple of (dict, tuple of (key, value))
+        Likewise as soon as an item of the dict is not equal any more.
+    steps : tuple of (int, int, dict)
+        (call, argument, dict): counts that grow by one before each step, in the call (unless its number is negative) and as "step" in
+        the dict.
+    """
+
+    cdef Executor executor
+    cdef Guard guard
+    cdef tuple inputs, checks, watched, variables, options, steps
+    cdef cnp.ndarray result
+    cdef Layout layouts[MOST_INPUTS]
+    cdef Layout output
+
+    def __init__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple variables,
+                 tuple options, tuple steps):
+        cdef Py_ssize_t i
+        if len(inputs) > MOST_INPUTS:
+            raise ValueError(f"expected at most {MOST_INPUTS} inputs")
+        self.executor, self.guard, self.inputs, self.result, self.checks = executor, guard, inputs, result, checks
+        self.watched, self.variables, self.options, self.steps = watched, variables, options, steps
+        for i in range(len(inputs)):
+            describe(&self.layouts[i], inputs[i].shape, inputs[i].dtype.num)
+        describe(&self.output, (<object> result).shape, (<object> result).dtype.num)
+
+    cdef bint fits(self, tuple given):
+        """Whether nothing is different."""
+        cdef Py_ssize_t i
+        for i in range(len(given)):
+            if not matches(<PyObject*> given[i], &self.layouts[i], READY):
+                return False
+        for known, key, value in self.watched:
+            if PyDict_GetItem(known, key) != <PyObject*> value:
+                return False
+        for variable, value in self.variables:
+            if current(variable) != <PyObject*> value:
+                return False
+        for known, items in self.options:
+            for key, value in items:
+                if not same(PyDict_GetItem(known, key), value):
+                    return False
+        for number, classes, ignored in self.checks:
+            if not valid_classes(given[<Py_ssize_t> number], classes, ignored):
+                return False
+        return True
+
+    cdef bint run(self, tuple given) except -1:
+        """Copy what is given, count the step, and run."""
+        cdef Py_ssize_t i
+        cdef cnp.ndarray memory
+        for i in range(len(given)):
+            memory = <cnp.ndarray> self.inputs[i]
+            memcpy(cnp.PyArray_DATA(memory), cnp.PyArray_DATA(<cnp.ndarray> given[i]), cnp.PyArray_NBYTES(memory))
+        for call, argument, state in self.steps:
+            state["step"] = count = state["step"] + 1
+            if call >= 0:
+                self.executor.set(call, argument, count)
+        self.executor.run()
+        return True
+
+    def step(self, x, y):
+        """The loss, or None where the call is another one."""
+        cdef tuple given = (x, y)
+        if not self.fits(given) or not PyThread_acquire_lock(self.guard.lock, NOWAIT_LOCK):
+            return None
+        try:
+            self.run(given)
+            return read(self.result)
+        finally:
+            PyThread_release_lock(self.guard.lock)
+
+    def predict(self, x, out):
+        """The prediction, or None where the call is another one."""
+        cdef tuple given = (x,)
+        if not self.fits(given):
+            return None
+        if out is None:
+            out = cnp.PyArray_EMPTY(self.output.ndim, self.output.dims, self.output.type, 0)
+        elif not matches(<PyObject*> out, &self.output, WRITEABLE):
+            return None
+        if not PyThread_acquire_lock(self.guard.lock, NOWAIT_LOCK):
+            return None
+        try:
+            self.run(given)
+            memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), cnp.PyArray_DATA(self.result), cnp.PyArray_NBYTES(self.result))
+            return out
+        finally:
+            PyThread_release_lock(self.guard.lock)
+
+
+cdef bint same(PyObject* value, object known):
+    return value == <PyObject*> known or (value != NULL and type(<object> value) is type(known) and <object> value == known)
 
 
 cdef void grow(cnp.ndarray counter) noexcept:

@@ -409,3 +409,60 @@ def test_symbols_know_their_shape_and_views():
     x = np.random.default_rng(0).standard_normal((4, 6))
     plan = fastnn.compile(Shapes())
     np.testing.assert_array_equal(plan.predict(x.astype(np.float32)), np.concatenate((x[:, :3], x[:, :3]), 1).astype(np.float32))
+
+
+def test_a_call_like_the_last_one_takes_a_shortcut(monkeypatch):
+    """It must not overlook anything that changed in between."""
+    if not dispatch.is_available("cython"):
+        pytest.skip("compiled kernels are not installed")
+    model, twin, shape = twins("mlp", np.float32)
+    loss, ours, theirs = nn.CrossEntropyLoss(), optim.Adam(model.parameters()), optim.Adam(twin.parameters())
+    plan = fastnn.compile(model, loss, ours)
+    slow = []
+    monkeypatch.setattr(plan, "train_batch", lambda *a, f=plan.train_batch: slow.append(1) or f(*a))
+    ((x, y),) = batches(shape, [5], np.float32)
+
+    def both():
+        slow.clear()
+        ours_loss = plan.step(x, y)
+        assert ours_loss == pytest.approx(train_step(twin, loss, theirs, x, y)[0], abs=1e-6)
+
+    for _ in range(3):
+        both()
+    assert not slow
+    ours.param_groups[0]["lr"] = theirs.param_groups[0]["lr"] = 0.1
+    both()
+    assert slow
+    both()
+    both()
+    assert not slow
+    for m in (model, twin):
+        m[0].weight.requires_grad = False
+    both()
+    for m, o in ((model, ours), (twin, theirs)):
+        m[2] = nn.Linear(8, 3)
+        m[2].weight.numpy()[...] = 0.1
+        m[2].bias.numpy()[...] = 0.2
+        o.add_param_group({"params": [m[2].weight, m[2].bias], "lr": 0.05})
+    both()
+    both()
+    both()
+    assert not slow
+    assert_same_state(model.state_dict(), twin.state_dict(), 1e-6)
+    assert ours.state[model[0].bias]["step"] == theirs.state[twin[0].bias]["step"]
+    with pytest.raises(ValueError, match="y"):
+        plan.step(x, y + 3)
+
+
+def test_predict_follows_the_weights():
+    model, twin, shape = twins("mlp", np.float32)
+    plan = fastnn.compile(model)
+    ((x, _),) = batches(shape, [5], np.float32)
+    for _ in range(3):
+        plan.predict(x)
+    model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+    np.testing.assert_array_equal(plan.predict(x), model(fastnn.tensor(x)).numpy())
+    model.double()
+    assert plan.predict(x).dtype == np.float64
+    with fastnn.use_backend("reference"):
+        np.testing.assert_allclose(plan.predict(x), model(fastnn.tensor(x.astype(np.float64))).numpy(), atol=1e-12)

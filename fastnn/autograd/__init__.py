@@ -3,6 +3,9 @@
 from .derivatives import gradcheck, jacobian, vjp
 from .function import Function
 from .tape import enable_grad, no_grad
-from .tensor import Tensor, tensor
+from .tensor import Tensor, generation, note_change, tensor
 
-__all__ = ["Function", "Tensor", "enable_grad", "gradcheck", "jacobian", "no_grad", "tensor", "vjp"]
+__all__ = [
+    "Function", "Tensor", "enable_grad", "generation", "gradcheck", "jacobian", "no_grad", "note_change", "tensor",
+    "vjp",
+]  # fmt: skip

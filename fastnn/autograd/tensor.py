@@ -14,6 +14,14 @@ from fastnn.kernels import Operator
 
 from . import tape
 
+# A plan looks at this to know that no Tensor has got other memory, and no module another parameter, since it was made.
+generation: dict[str, int] = {"number": 0}
+
+
+def note_change() -> None:
+    """Say that something changed that is not an element of an array."""
+    generation["number"] += 1
+
 
 class Tensor:
     """An array with a gradient. Functionals called with a Tensor among their arguments record it.
@@ -45,7 +53,8 @@ class Tensor:
         self._version = 0
         self._requires_grad = False
         if requires_grad:
-            self.requires_grad = True
+            self._check_floating()
+            self._requires_grad = True
 
     # what it is
 
@@ -76,11 +85,17 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and self.dtype not in checks.FLOATS:
-            raise TypeError(f"requires_grad: only float32 and float64 have gradients, got dtype {self.dtype}")
+        if value:
+            self._check_floating()
         if self._node is not None and not value:
             raise ValueError("requires_grad: a computed Tensor cannot be switched off; use detach()")
-        self._requires_grad = bool(value)
+        if self._requires_grad != bool(value):
+            self._requires_grad = bool(value)
+            note_change()
+
+    def _check_floating(self) -> None:
+        if self.dtype not in checks.FLOATS:
+            raise TypeError(f"requires_grad: only float32 and float64 have gradients, got dtype {self.dtype}")
 
     @property
     def grad(self) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn import dispatch
-from fastnn.autograd import Tensor
+from fastnn.autograd import Tensor, note_change
 from fastnn.functional import checks
 
 
@@ -102,6 +102,7 @@ class Module:
             self.add_module(name, value)
         elif name in self.__dict__.get("_buffers", ()):
             self._buffers[name] = _buffer(value)
+            note_change()
         else:
             object.__setattr__(self, name, value)
 
@@ -124,6 +125,7 @@ class Module:
         for table in TABLES:
             if name in self.__dict__.get(table, ()):
                 del self.__dict__[table][name]
+                note_change()
                 self._transient.discard(name)
                 return True
         return False
@@ -143,6 +145,7 @@ class Module:
             self.__dict__.pop(name, None)
             self._forget(name)
         target[name] = value
+        note_change()
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter (None: a place that is empty and saves nothing)."""
@@ -328,6 +331,7 @@ class Module:
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.dtype in checks.FLOATS and tensor.dtype != wanted:
                 tensor._data = tensor._data.astype(wanted)
+                note_change()
                 tensor._touch()
                 if tensor._grad is not None:
                     tensor._grad = Tensor(tensor._grad.numpy().astype(wanted))

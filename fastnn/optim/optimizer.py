@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn import dispatch
-from fastnn.autograd import Tensor, enable_grad
+from fastnn.autograd import Tensor, enable_grad, note_change
 from fastnn.functional import checks
 from fastnn.kernels import Operator
 
@@ -79,6 +79,7 @@ class Optimizer:
             known.add(id(parameter))
         self.check(group)
         self.param_groups.append(group)
+        note_change()
 
     def check(self, group: dict[str, Any]) -> None:
         """Raise TypeError or ValueError, naming the option, where the group's options are wrong."""

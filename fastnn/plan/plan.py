@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import dispatch, nn, random
-from fastnn.autograd import Tensor, enable_grad, no_grad
+from fastnn.autograd import Tensor, enable_grad, generation, no_grad
 from fastnn.functional import checks
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 from fastnn.optim import Optimizer
@@ -21,7 +21,7 @@ from .explain import explain, graphviz
 from .gradients import add_backward
 from .graph import Graph, Value
 from .passes import drop_dead_code
-from .program import Program
+from .program import Program, executor
 from .trace import trace
 from .update import Update
 
@@ -31,7 +31,10 @@ MOST_PROGRAMS = 16  # of one plan; the one that was not used for longest goes
 class _Compiled:
     """What a plan keeps for one kind of call and one shape of its arguments."""
 
-    def __init__(self, graph: Graph, notes: list[str], gradients: dict[str, Value], update: Update | None) -> None:
+    def __init__(
+        self, model: nn.Module, graph: Graph, notes: list[str], gradients: dict[str, Value], update: Update | None
+    ) -> None:
+        self.model, self._members, self._generation = model, _members(model), generation["number"]
         self.before = len(graph.nodes)
         self.notes = [*notes, drop_dead_code(graph)]
         self.program = Program(graph)
@@ -40,6 +43,11 @@ class _Compiled:
         self.update = update
 
     def is_current(self) -> bool:
+        """Whether model, Tensors and optimiser are still those that the program was made for."""
+        if generation["number"] != self._generation:
+            if _members(self.model) != self._members:
+                return False
+            self._generation = generation["number"]
         return self.program.is_current() and (self.update is None or self.update.is_current())
 
     def take(self, *arrays: np.ndarray) -> None:
@@ -89,7 +97,9 @@ class Plan:
         self.clip_grad_norm = None if clip_grad_norm is None else checks.real("clip_grad_norm", clip_grad_norm, 0.0)
         self.clip_grad_value = None if clip_grad_value is None else checks.real("clip_grad_value", clip_grad_value, 0.0)
         self._compiled: OrderedDict[Any, _Compiled] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock: Any = threading.Lock() if executor is None else executor.Guard()
+        self._step_shortcut: Any = None
+        self._predict_shortcut: Any = None
 
     # what users call
 
@@ -111,6 +121,10 @@ class Plan:
         TypeError, ValueError
             Where an argument does not fit the model or the loss, or the model cannot be traced. Nothing is changed then.
         """
+        if self._step_shortcut is not None:
+            loss = self._step_shortcut.step(x, y)
+            if loss is not None:
+                return loss
         return self.train_batch(x, y)[0]
 
     def train_batch(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
@@ -121,6 +135,7 @@ class Plan:
             compiled = self._find("step", x, y)
             compiled.take(x, y)
             self._run(compiled)
+            self._step_shortcut = self._shortcut(compiled)
             loss, prediction = compiled.program.outputs[:2]
             return loss.item(), prediction
 
@@ -171,6 +186,10 @@ class Plan:
 
     def predict(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
         """The model's output in evaluation mode, as a fresh array or in ``out``."""
+        if self._predict_shortcut is not None:
+            prediction = self._predict_shortcut.predict(x, out)
+            if prediction is not None:
+                return prediction
         x = self._array("x", x)
         with self._lock:
             compiled = self._find("predict", x)
@@ -178,6 +197,7 @@ class Plan:
             out = checks.out(out, result.shape, result.dtype)
             compiled.take(x)
             compiled.program.run()
+            self._predict_shortcut = self._shortcut(compiled)
             if out is None:
                 return result.copy()
             np.copyto(out, result)
@@ -237,7 +257,7 @@ class Plan:
         if kind == "predict":
             with _mode(self.model, False), no_grad():
                 graph, _ = trace(self.model, inputs)
-            return _Compiled(graph, [], {}, None)
+            return _Compiled(self.model, graph, [], {}, None)
         with _mode(self.model, True), enable_grad():
             graph, (loss, _) = trace(self._loss_and_prediction, inputs)
         values = {id(value.source): value for value in graph.bound()}
@@ -246,9 +266,9 @@ class Plan:
         found = {name: gradient for name, gradient in gradients.items() if gradient is not None}
         if kind == "step" and self._updates_inside:
             update = Update(graph, self.optimizer, [wanted[name] for name in found], list(found.values()))
-            return _Compiled(graph, [], {}, update)
+            return _Compiled(self.model, graph, [], {}, update)
         graph.outputs = [*graph.outputs, *found.values()]
-        return _Compiled(graph, [], found, None)
+        return _Compiled(self.model, graph, [], found, None)
 
     @property
     def _updates_inside(self) -> bool:
@@ -289,11 +309,35 @@ class Plan:
             for name, tensor in tensors.items():
                 tensor.grad = before[name]
 
+    def _shortcut(self, compiled: _Compiled) -> Any:
+        """The compiled way of the next call like this one; None where there is none."""
+        if executor is None or dispatch.observed() or (compiled.update is None and len(compiled.program.outputs) > 1):
+            return None
+        found = ((), ()) if compiled.update is None else compiled.update.shortcut(compiled.program)
+        if found is None:
+            return None
+        graph, watched = compiled.program.graph, [(generation, "number", generation["number"])]
+        if compiled.update is not None:
+            watched += [(vars(self.optimizer), name, getattr(self.optimizer, name)) for name in ("state", "param_groups")]
+        numbers = {id(value): number for number, value in enumerate(graph.inputs)}
+        return executor.Shortcut(
+            compiled.program.executor, self._lock, tuple(compiled.program.inputs), compiled.program.outputs[0],
+            tuple([(numbers[id(target)], classes, ignored) for target, classes, ignored in graph.class_checks if id(target) in numbers]),
+            tuple(watched),
+            tuple([(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]),
+            *found,
+        )  # fmt: skip
+
     def _check_all(self, compiled: _Compiled, X: np.ndarray, Y: np.ndarray) -> None:
         """Check the classes of all rows before any of them is used."""
         for target, classes, ignored in compiled.program.graph.class_checks:
             if target is compiled.program.graph.inputs[1] and not classes_fit(np.ascontiguousarray(Y), classes, ignored):
                 raise ValueError(f"Y: expected classes in [0, {classes - 1}] or ignore_index {ignored}")
+
+
+def _members(model: nn.Module) -> list[Any]:
+    """Everything that a model is made of, each known to be itself by ``is``, as lists are compared."""
+    return [*model.modules(), *map(id, model.parameters()), *map(id, model.buffers())]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import dispatch
-from fastnn.autograd import Tensor
+from fastnn.autograd import Tensor, generation
 
 from .graph import Graph, Node, Value
 from .memory import Layout, arrays_in_arena, plan_memory
@@ -83,6 +83,7 @@ class Program:
         self.inputs = [self._arrays[id(value)] for value in graph.inputs]
         self.outputs = [self.array(value) for value in graph.outputs]
         self._bound = [(v.source, v.memory(), v.requires_grad) for v in graph.bound() if isinstance(v.source, Tensor)]
+        self._generation = generation["number"]
         self.places: dict[int, tuple[int, int]] = {}
         calls: list[tuple[Callable[..., Any], list[Any]]] = []
         for node in graph.nodes:
@@ -98,7 +99,12 @@ class Program:
 
     def is_current(self) -> bool:
         """Whether all Tensors still have the memory, and want the gradients, that they had when the program was made."""
-        return all(t._data is memory and t._requires_grad is wants for t, memory, wants in self._bound)
+        number = generation["number"]
+        if number != self._generation and all(
+            t._data is memory and t._requires_grad is wants for t, memory, wants in self._bound
+        ):
+            self._generation = number
+        return number == self._generation
 
     def set_attribute(self, node: Node, index: int, value: Any) -> None:
         """Give a call another attribute from now on."""

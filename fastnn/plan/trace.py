@@ -136,8 +136,12 @@ class Tracer:
         return Symbol(self, value)
 
     def check_classes(self, target: Symbol, classes: int, ignored: int) -> None:
-        """Have the elements of an integer input checked at each step."""
-        self.graph.class_checks.append((target.value, classes, ignored))
+        """Have the elements of an integer input checked at each step. (Integers are never computed: a target is an input or its view.)"""
+        value = target.value
+        for node in reversed(self.graph.nodes):
+            if node.outputs[0] is value and node.is_view and node.inputs[0] is not None:
+                value = node.inputs[0]
+        self.graph.class_checks.append((value, classes, ignored))
 
     def count(self, counter: np.ndarray) -> None:
         """Have the elements of an int64 array grow by one before each step."""

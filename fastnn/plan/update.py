@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn.autograd import Tensor
+from fastnn.autograd import Tensor, generation
 from fastnn.optim import Optimizer
 
 from .graph import Graph, Node, Value
@@ -45,11 +45,16 @@ class Update:
             self.members.append((parameter, groups[id(parameter)], graph.nodes[-1]))
         self._options: list[Any] = []
         self._fresh = True
+        self._generation = generation["number"]
 
     def is_current(self) -> bool:
         """Whether the optimiser still has the state and the parameters that the calls were made for."""
-        groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
-        return self.optimizer.state is self.state and all(groups.get(id(p)) is group for p, group, _ in self.members)
+        number = generation["number"]
+        if number != self._generation:
+            groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
+            if all(groups.get(id(p)) is group for p, group, _ in self.members):
+                self._generation = number
+        return number == self._generation and self.optimizer.state is self.state
 
     def next_step(self, program: Program) -> None:
         """Put the attributes of the next step into the calls."""
@@ -79,6 +84,21 @@ class Update:
                 call, first = program.places[id(node)]
                 found.append((call, first + node.operator.attributes.index("step")))
         return found
+
+    def shortcut(self, program: Program) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+        """The options that a step depends on, and the counts that grow with it; None where a step changes more."""
+        if self._fresh or not self._is_steady():
+            return None
+        options = tuple(
+            [(group, tuple([(k, v) for k, v in group.items() if k != "params"])) for group in self.optimizer.param_groups]
+        )
+        steps = []
+        for parameter, _, node in self.members:
+            if "step" in self.state.get(parameter, ()):
+                call, first = program.places[id(node)]
+                at = node.operator.attributes.index("step") if "step" in node.operator.attributes else -1
+                steps.append((call if at >= 0 else -1, first + at, self.state[parameter]))
+        return options, tuple(steps)
 
     def count(self, program: Program, steps: int) -> None:
         """Note that many steps were made whose counts grew by themselves."""
