@@ -5,13 +5,12 @@ panels of A stream against it. Every element of C is summed in ascending order o
 """
 
 from .numba_support import helper
-from .numba_tiles import GROUP, tile, transpose_block, weigh_rows
-from .numba_vectors import TILE_ROWS, add, aligned, at, lanes, load, load_part, store, store_part, sum_lanes, zeros
+from .numba_tiles import CHUNK, GROUP, tile, transpose_block, weigh_rows
+from .numba_vectors import TILE_ROWS, add, aligned, at, lanes, load, load_part, store, store_part, sum_lanes, zero, zeros
 
 BLOCK_K = 384  # a panel of A of this depth (21 KiB) stays in the first cache
 BLOCK_COLUMNS = 512  # and the packed block of B (768 KiB in float32) in the second
 SUMMED = 4096  # elements of a run that are summed in vectors, before the sum is added to that of the run
-CHUNK = 128  # of k: has a sum of its own, so that a long float32 sum keeps its digits
 
 
 @helper
@@ -51,14 +50,6 @@ def pack(source, stride, k_stride, count, k, width, panel):
 
 
 @helper
-def long_tile(rows, k, a, b, out):
-    """out[rows][2 vectors] = the product of two panels, in chunks of k."""
-    width = 2 * lanes(b)
-    for p in range(0, max(k, 1), CHUNK):
-        tile(rows, min(CHUNK, k - p), at(a, p * rows), at(b, p * width), out, p > 0)
-
-
-@helper
 def store_tile(out, rows, columns, c, c_stride, accumulate):
     """Assign or add the valid part of a finished tile to C."""
     size = lanes(out)
@@ -74,10 +65,16 @@ def store_tile(out, rows, columns, c, c_stride, accumulate):
 
 
 @helper
+def tile_rows(rows):
+    """Rows of the tile that computes so many."""
+    return rows + rows % 2
+
+
+@helper
 def next_rows(m):
-    """Rows of the next tile of ``m`` that are left: as even as they come, for a tile of one row costs a third of one of fourteen."""
+    """Rows of the next tile of ``m`` that are left: shared out evenly, for a tile of two rows costs a third of one of fourteen."""
     tiles = (m + TILE_ROWS - 1) // TILE_ROWS
-    return (m + tiles - 1) // tiles
+    return min(m, tile_rows((m + tiles - 1) // tiles))
 
 
 @helper
@@ -88,9 +85,9 @@ def multiply_panels(c, c_stride, a, a_row, a_k, packed_b, workspace, m, n, k, ac
     i = 0
     while i < m:
         rows = next_rows(m - i)
-        pack(at(a, i * a_row), a_row, a_k, rows, k, rows, packed_a)
+        pack(at(a, i * a_row), a_row, a_k, rows, k, tile_rows(rows), packed_a)
         for j in range(0, n, width):
-            long_tile(rows, k, packed_a, at(packed_b, j * k), out)
+            tile(tile_rows(rows), k, packed_a, at(packed_b, j * k), out)
             store_tile(out, rows, min(width, n - j), at(c, i * c_stride + j), c_stride, accumulate)
         i += rows
 
@@ -154,7 +151,7 @@ def weighted_sum(weights, step, source, stride, count, n, out, scratch):
 def sum_run(source, count):
     """The sum of source[:count], in chunks."""
     size = lanes(source)
-    total = sum_lanes(zeros(source))
+    total = zero(source)
     for begin in range(0, count, SUMMED):
         end = min(begin + SUMMED, count)
         a = b = c = d = zeros(source)

@@ -8,7 +8,8 @@ from .numba_vectors import TILE_ROWS, Vector, _call, _fma, _llvm, _load_part, _p
 
 AHEAD = 8  # rows of b that are fetched before they are needed: its block lies in the second cache
 _int64 = ir.IntType(64)
-ROWS = tuple(range(1, TILE_ROWS + 1))
+CHUNK = 128  # of k: has a sum of its own, so that a long float32 sum keeps its digits
+ROWS = range(2, TILE_ROWS + 1, 2)  # odd ones too would double the time to compile
 
 
 def _loop(builder, count, values, body):
@@ -54,8 +55,8 @@ def _store_sums(builder, vector, sums, out, accumulate):
         builder.store(builder.fadd(value, earlier), place, align=4)
 
 
-def _tile(builder, vector, rows, k, a, b, out, accumulate):
-    """One tile of ``rows`` rows: all its sums stay in registers."""
+def _tile(builder, vector, rows, k, a, b, out):
+    """One tile of ``rows`` rows: all sums of a chunk stay in registers."""
 
     def step(values):
         a, b, *sums = values
@@ -64,8 +65,16 @@ def _tile(builder, vector, rows, k, a, b, out, accumulate):
         sums = _step(builder, vector, rows, a, b, sums)
         return [builder.gep(a, [_int64(rows)]), builder.gep(b, [_int64(2 * vector.count)]), *sums]
 
-    _, _, *sums = _loop(builder, k, [a, b] + 2 * rows * [ir.Constant(vector, None)], step)
-    _store_sums(builder, vector, sums, out, accumulate)
+    def chunk(values):
+        left, later, a, b = values
+        count = builder.select(builder.icmp_signed("<", left, _int64(CHUNK)), left, _int64(CHUNK))
+        a, b, *sums = _loop(builder, count, [a, b] + 2 * rows * [ir.Constant(vector, None)], step)
+        _store_sums(builder, vector, sums, out, later)
+        return [builder.sub(left, count), ir.IntType(1)(1), a, b]
+
+    chunks = builder.sdiv(builder.add(k, _int64(CHUNK - 1)), _int64(CHUNK))
+    chunks = builder.select(builder.icmp_signed(">", chunks, _int64(0)), chunks, _int64(1))
+    _loop(builder, chunks, [k, ir.IntType(1)(0), a, b], chunk)
 
 
 def _pixel_tile(builder, vector, rows, columns, outer, inner, a, b, step, jump, out, accumulate):
@@ -99,14 +108,14 @@ def _by_count(builder, wanted, counts, emit):
 
 
 @intrinsic
-def tile(typingctx, rows, k, a, b, out, accumulate):
-    """out[rows][2 vectors] = or += the sum over k > 0 of a[k][rows] b[k][2 vectors], each element in ascending order of k."""
+def tile(typingctx, rows, k, a, b, out):
+    """out[rows][2 vectors] = the sum over k of a[k][rows] b[k][2 vectors], chunk by chunk; ``rows`` is one of ROWS."""
 
     def codegen(context, builder, signature, args):
         wanted, *arguments = args
         _by_count(builder, wanted, ROWS, lambda rows: _tile(builder, _llvm(a), rows, *arguments))
 
-    return types.void(types.intp, types.intp, a, b, out, types.boolean), codegen
+    return types.void(types.intp, types.intp, a, b, out), codegen
 
 
 def _pixel_tiles(columns):
@@ -187,19 +196,19 @@ def dots(typingctx, k, x, w, stride, count):
     return Vector(x.dtype)(k, x, w, stride, count), codegen
 
 
-GROUP = 8  # rows that ``weigh_rows`` adds up
+GROUP = 9  # rows that are weighed at a time, as many as a 3x3 kernel has taps
 
 
-def _weigh_rows(builder, vector, count, n, weights, step, source, stride, out, accumulate):
-    lanes, zero = _int64(vector.count), ir.Constant(vector, None)
-    factors, rows = [], []
-    for i in range(count):
+def _weigh(builder, vector, n, weights, step, rows, out, start, accumulate):
+    """out[j] = start or out[j] + the sum over i of weights[i * step] rows[i][j], for j < n."""
+    lanes, start = _int64(vector.count), _splat(builder, start, vector.count)
+    factors = []
+    for i in range(len(rows)):
         weight = builder.load(builder.gep(weights, [builder.mul(step, _int64(i))]))
         factors.append(_splat(builder, weight, vector.count))
-        rows.append(builder.gep(source, [builder.mul(stride, _int64(i))]))
 
     def total(load):
-        value = builder.select(accumulate, load(out), zero)
+        value = builder.select(accumulate, load(out), start)
         for factor, row in zip(factors, rows, strict=True):
             value = _fma(builder, factor, load(row), value)
         return value
@@ -212,7 +221,8 @@ def _weigh_rows(builder, vector, count, n, weights, step, source, stride, out, a
 
     (j,) = _loop(builder, builder.sdiv(n, lanes), [_int64(0)], whole)
     rest = builder.sub(n, j)
-    _store_part(builder, vector, out, j, total(lambda p: _load_part(builder, vector, p, j, rest)), rest)
+    with builder.if_then(builder.icmp_signed(">", rest, _int64(0))):
+        _store_part(builder, vector, out, j, total(lambda p: _load_part(builder, vector, p, j, rest)), rest)
 
 
 @intrinsic
@@ -220,7 +230,65 @@ def weigh_rows(typingctx, count, n, weights, step, source, stride, out, accumula
     """out[j] = or += the sum over i < count <= GROUP of weights[i * step] source[i * stride + j], for j < n."""
 
     def codegen(context, builder, signature, args):
-        wanted, *arguments = args
-        _by_count(builder, wanted, range(1, GROUP + 1), lambda count: _weigh_rows(builder, _llvm(out), count, *arguments))
+        wanted, n, weights, step, source, stride, out_, accumulate = args
+        vector = _llvm(out)
+
+        def emit(count):
+            rows = [builder.gep(source, [builder.mul(stride, _int64(i))]) for i in range(count)]
+            _weigh(builder, vector, n, weights, step, rows, out_, vector.element(0), accumulate)
+
+        _by_count(builder, wanted, range(1, GROUP + 1), emit)
 
     return types.void(types.intp, types.intp, weights, types.intp, source, types.intp, out, types.boolean), codegen
+
+
+def _offset_rows(builder, source, offsets, count):
+    return [builder.gep(source, [builder.load(builder.gep(offsets, [_int64(i)]))]) for i in range(count)]
+
+
+@intrinsic
+def weigh_taps(typingctx, count, n, weights, step, source, offsets, out, start, accumulate):
+    """out[j] = start or out[j] + the sum over i < count <= GROUP of weights[i * step] source[offsets[i] + j], for j < n."""
+
+    def codegen(context, builder, signature, args):
+        wanted, n, weights, step, source, offsets, out_, start, accumulate = args
+
+        def emit(count):
+            rows = _offset_rows(builder, source, offsets, count)
+            _weigh(builder, _llvm(out), n, weights, step, rows, out_, start, accumulate)
+
+        _by_count(builder, wanted, range(1, GROUP + 1), emit)
+
+    arguments = (types.intp, types.intp, weights, types.intp, source, offsets, out, out.dtype, types.boolean)
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def correlate(typingctx, count, n, values, source, offsets, sums):
+    """sums[i] += the sum over j < n of values[j] source[offsets[i] + j], for i < count <= GROUP; each a vector, a lane for j mod lanes."""
+
+    def codegen(context, builder, signature, args):
+        wanted, n, values_, source, offsets, sums_ = args
+        vector = _llvm(values)
+        lanes = _int64(vector.count)
+
+        def emit(count):
+            rows = _offset_rows(builder, source, offsets, count)
+            places = [_place(builder, vector, sums_, _int64(i * vector.count)) for i in range(count)]
+
+            def step(values):
+                j, *totals = values
+                value = builder.load(_place(builder, vector, values_, j), align=4)
+                terms = [builder.load(_place(builder, vector, row, j), align=4) for row in rows]
+                return [builder.add(j, lanes), *(_fma(builder, value, t, s) for t, s in zip(terms, totals, strict=True))]
+
+            totals = [builder.load(place, align=4) for place in places]
+            j, *totals = _loop(builder, builder.sdiv(n, lanes), [_int64(0), *totals], step)
+            rest = builder.sub(n, j)
+            value = _load_part(builder, vector, values_, j, rest)
+            for place, row, total in zip(places, rows, totals, strict=True):
+                builder.store(_fma(builder, value, _load_part(builder, vector, row, j, rest), total), place, align=4)
+
+        _by_count(builder, wanted, range(1, GROUP + 1), emit)
+
+    return types.void(types.intp, types.intp, values, source, offsets, sums), codegen

@@ -54,6 +54,8 @@ def _place(builder, vector, pointer, offset):
 
 def _first(builder, count, lanes):
     """The mask of the first ``count`` lanes."""
+    enough = builder.icmp_signed("<", count, count.type(lanes))
+    count = builder.trunc(builder.select(enough, count, count.type(lanes)), ir.IntType(32))
     numbers = ir.Constant(ir.VectorType(count.type, lanes), list(range(lanes)))
     return builder.icmp_signed("<", numbers, _splat(builder, count, lanes))
 
@@ -186,6 +188,27 @@ def broadcast(typingctx, p, offset):
 
 
 @intrinsic
+def splat(typingctx, value):
+    """``value`` in every lane."""
+    vector = Vector(value)
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, args[0], vector.lanes)
+
+    return vector(value), codegen
+
+
+@intrinsic
+def zero(typingctx, p):
+    """The number 0 of what ``p`` points to."""
+
+    def codegen(context, builder, signature, args):
+        return _element(p)(0)
+
+    return p.dtype(p), codegen
+
+
+@intrinsic
 def zeros(typingctx, p):
     """A vector of zeros, of what ``p`` points to."""
 
@@ -249,3 +272,23 @@ def sum_lanes(typingctx, vector):
         return builder.extract_element(_sum_lanes(builder, [args[0]]), ir.IntType(32)(0))
 
     return vector.dtype(vector), codegen
+
+
+# Every other lane
+
+
+def _of_two(docstring, indices):
+    @intrinsic
+    def function(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            return _shuffle(builder, *args, indices(a.lanes))
+
+        return a(a, b), codegen
+
+    function.__doc__ = docstring
+    return function
+
+
+evens = _of_two("""The lanes 0, 2, 4 ... of two vectors.""", lambda n: range(0, 2 * n, 2))
+low_pairs = _of_two("""a[0], b[0], a[1], b[1] ... of the first halves.""", lambda n: [i // 2 + n * (i % 2) for i in range(n)])
+high_pairs = _of_two("""The same of the second halves.""", lambda n: [(i + n) // 2 + n * (i % 2) for i in range(n)])

@@ -1,4 +1,4 @@
-"""Convolution, compiled just in time: products of matrices on register tiles; see ``numba_patches`` and ``numba_weights``.
+"""Convolution, compiled just in time: products of matrices on register tiles (``numba_patches``, ``numba_weights``), depthwise by lines.
 
 The gradient of the input is a convolution of dy with the turned weights, for each phase of the stride one with the taps that reach it.
 """
@@ -8,6 +8,7 @@ import numpy as np
 from ..numba_gemm import sum_run
 from ..numba_support import helper, kernel
 from ..numba_vectors import at, lanes, pointer
+from .numba_depthwise import depthwise, depthwise_dw, depthwise_dx
 from .numba_patches import block_images, multiply_patches, patch_space, spread
 from .numba_weights import weight_gradient
 
@@ -120,14 +121,26 @@ def _db(dy, db):
 
 
 def conv2d(x, w, b, stride, padding, dilation, groups, y):
-    _forward(x, w, w.reshape(-1) if b is None else b, b is not None, y, *stride, padding[0], padding[2], *dilation, groups)
+    geometry = (*stride, padding[0], padding[2], *dilation)
+    bias, biased = w.reshape(-1) if b is None else b, b is not None
+    if w.shape[1] == 1 and groups > 1:
+        depthwise(x, w, bias, biased, y, *geometry)
+    else:
+        _forward(x, w, bias, biased, y, *geometry, groups)
 
 
 def conv2d_backward(dy, x, w, stride, padding, dilation, groups, dx, dw, db):
-    geometry = (*stride, padding[0], padding[2], *dilation, groups)
+    geometry = (*stride, padding[0], padding[2], *dilation)
+    alone = w.shape[1] == 1 and groups > 1
     if dx is not None:
-        _dx(dy, w, dx, *geometry)
+        if alone and stride == (1, 1):
+            depthwise_dx(dy, w, dx, *geometry[2:])
+        else:
+            _dx(dy, w, dx, *geometry, groups)
     if dw is not None:
-        weight_gradient(dy, x, dw, *geometry)
+        if alone:
+            depthwise_dw(dy, x, dw, *geometry)
+        else:
+            weight_gradient(dy, x, dw, *geometry, groups)
     if db is not None:
         _db(dy, db)

@@ -7,46 +7,22 @@ go on from one image to the next, since small images do not fill a panel.
 
 import numpy as np
 
-from ..numba_gemm import BLOCK_COLUMNS, BLOCK_K, long_tile, next_rows, pack, panel_space
+from ..numba_gemm import BLOCK_COLUMNS, BLOCK_K, next_rows, pack, panel_space, tile_rows
+from ..numba_lines import fill, spread_line
 from ..numba_support import helper
-from ..numba_vectors import TILE_ROWS, add, aligned, at, broadcast, lanes, load, load_part, pointer, store, store_part, zeros
-
-
-@helper
-def fill_zeros(target, begin, end):
-    """target[begin:end] = 0"""
-    size = lanes(target)
-    for j in range(begin, end, size):
-        store_part(target, j, zeros(target), end - j)
-
-
-@helper
-def copy_run(target, source, count):
-    """target[:count] = source[:count], a part of the last vector"""
-    size = lanes(target)
-    for j in range(0, count, size):
-        store_part(target, j, load_part(source, j, count - j), count - j)
+from ..numba_tiles import tile
+from ..numba_vectors import TILE_ROWS, add, aligned, at, broadcast, lanes, load, load_part, pointer, store, store_part, zero
 
 
 @helper
 def spread(x, channels, height, width, top, left, stride, rows, length, target):
-    """target[channel][row][phase][j] = x[channel][row - top][j * stride + phase - left], zero outside; ``left`` and ``top`` have any sign."""
+    """target[channel][row][phase][j] = x[channel][row - top][j * stride + phase - left], zero outside; top and left have any sign."""
     for row in range(channels * rows):
-        channel, h = row // rows, row % rows - top
-        for phase in range(stride):
-            line = at(target, (row * stride + phase) * length)
-            begin = max(0, (left - phase + stride - 1) // stride)
-            end = max(begin, min(length, (width - 1 + left - phase) // stride + 1))
-            if h < 0 or h >= height:
-                begin = end = length
-            fill_zeros(line, 0, begin)
-            source = at(x, (channel * height + h) * width + phase - left)
-            if stride == 1:
-                copy_run(at(line, begin), at(source, begin), end - begin)
-            else:
-                for j in range(begin, end):
-                    line[j] = source[j * stride]
-            fill_zeros(line, end, length)
+        line, h = at(target, row * stride * length), row % rows - top
+        if h < 0 or h >= height:
+            fill(line, 0, stride * length, zero(x))
+        else:
+            spread_line(at(x, (row // rows * height + h) * width), width, left, stride, length, zero(x), line)
 
 
 @helper
@@ -109,12 +85,13 @@ def patch_space(width, images, pixels, k):
 
 @helper
 def pack_weights(w, row, places, t, rows, k, panel):
-    """panel[p][i] = w[i * row + places[t + p]]; no places: [t + p]"""
+    """panel[p][i] = w[i * row + places[t + p]], or [... + t + p] without places."""
+    width = tile_rows(rows)
     if places.size == 0:
-        pack(at(w, t), row, 1, rows, k, rows, panel)
+        pack(at(w, t), row, 1, rows, k, width, panel)
         return
     for p in range(k):
-        source, line = at(w, places[t + p]), at(panel, p * rows)
+        source, line = at(w, places[t + p]), at(panel, p * width)
         for i in range(rows):
             line[i] = source[i * row]
 
@@ -129,7 +106,7 @@ def _multiply_block(w, row, places, t, m, k, panels, first, count, pixels, bias,
         rows = next_rows(m - i)
         pack_weights(at(w, i * row), row, places, t, rows, k, packed_w)
         for j in range(0, count, width):
-            long_tile(rows, k, packed_w, at(panels, j * k), space)
+            tile(tile_rows(rows), k, packed_w, at(panels, j * k), space)
             column, columns = 0, min(width, count - j)
             while column < columns:
                 n, pixel = (first + j + column) // pixels, (first + j + column) % pixels
@@ -143,7 +120,8 @@ def _multiply_block(w, row, places, t, m, k, panels, first, count, pixels, bias,
 def multiply_patches(w, w_row, places, m, k, source, offsets, images, image, P, Q, row, bias, biased, y, y_image, workspace):
     """y[n][m][P Q] = w (m, k) times the patches of ``images`` images, plus bias.
 
-    Weight (i, t) is w[i * w_row + places[t]], or [... + t] without places; patch element (t, (p, q)) of image n is source[offsets[t] + n * image + p * row + q].
+    Weight (i, t) is w[i * w_row + places[t]], or [... + t] without places. The element under tap t for pixel (p, q) of image n is
+    source[offsets[t] + n * image + p * row + q].
     """
     width, pixels = 2 * lanes(y), P * Q
     space = aligned(workspace)
@@ -157,7 +135,7 @@ def multiply_patches(w, w_row, places, m, k, source, offsets, images, image, P, 
                 panel = at(panels, j * depth)
                 columns = min(width, count - j)
                 if columns < width:
-                    fill_zeros(panel, 0, depth * width)
+                    fill(panel, 0, depth * width, zero(panel))
                 found = find_runs(first + j, columns, P, Q, image, row, runs)
                 pack_patches(source, at(pointer(offsets), t), depth, runs, found, panel)
             start = 2 if t > 0 else 1 if biased else 0

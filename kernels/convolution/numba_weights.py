@@ -6,11 +6,11 @@ kernel taps, (v, c) for all v, are one run for every pixel, and the tile reads t
 
 import numpy as np
 
-from ..numba_gemm import CHUNK, next_rows, pack
+from ..numba_gemm import next_rows, pack, tile_rows
+from ..numba_lines import fill
 from ..numba_support import helper, kernel
-from ..numba_tiles import narrow_pixel_tile, pixel_tile
-from ..numba_vectors import TILE_ROWS, at, lanes, pointer
-from .numba_patches import fill_zeros
+from ..numba_tiles import CHUNK, narrow_pixel_tile, pixel_tile
+from ..numba_vectors import TILE_ROWS, at, lanes, pointer, zero
 
 
 @helper
@@ -20,11 +20,11 @@ def channels_last(x, channels, height, width, top, left, rows, length, target):
     for row in range(rows):
         line, h = at(target, row * length * channels), row - top
         if h < 0 or h >= height or end <= left:
-            fill_zeros(line, 0, length * channels)
+            fill(line, 0, length * channels, zero(x))
         else:
-            fill_zeros(line, 0, left * channels)
+            fill(line, 0, left * channels, zero(x))
             pack(at(x, h * width), height * width, 1, channels, end - left, channels, at(line, left * channels))
-            fill_zeros(line, end * channels, length * channels)
+            fill(line, end * channels, length * channels, zero(x))
 
 
 @helper
@@ -55,9 +55,9 @@ def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, ta
 
 
 @helper
-def _place_weights(sums, rows, width, run, spaces, inputs, lines, taps, KW, dw, first):
+def _place_weights(sums, count, rows, width, run, spaces, inputs, lines, taps, KW, dw, first):
     """dw[o][c][u][v] from sums[u][v or panel ...][o][(v, c)]"""
-    for i in range(rows):
+    for i in range(count):
         for u in range(lines):
             for v in range(KW):
                 for c in range(inputs):
@@ -81,7 +81,7 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
     image = np.empty(rows_x * length * inputs + 4 * size, x.dtype)
     packed = np.empty(P * Q * TILE_ROWS + size, x.dtype)
     tile_space = KH * taps * spaces
-    sums = np.empty(outputs * tile_space, x.dtype)
+    sums = np.empty((outputs + 1) * tile_space, x.dtype)
     for g in range(groups):
         for n in range(N):
             source = at(pointer(x), (n * C + g * inputs) * H * W)
@@ -89,9 +89,9 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
             i = 0
             while i < outputs:
                 rows = next_rows(outputs - i)
-                pack(at(pointer(dy), (n * O + g * outputs + i) * P * Q), P * Q, 1, rows, P * Q, rows, pointer(packed))
+                pack(at(pointer(dy), (n * O + g * outputs + i) * P * Q), P * Q, 1, rows, P * Q, tile_rows(rows), pointer(packed))
                 _sum_image(
-                    pointer(packed), rows, P, Q, pointer(image), run, spaces, sw * inputs, sh * length * inputs, KH,
+                    pointer(packed), tile_rows(rows), P, Q, pointer(image), run, spaces, sw * inputs, sh * length * inputs, KH,
                     dilation_h * length * inputs, taps, dilation_w * inputs, at(pointer(sums), i * tile_space), n > 0,
                 )  # fmt: skip
                 i += rows
@@ -99,8 +99,19 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
         while i < outputs:
             rows = next_rows(outputs - i)
             if N * P * Q == 0:
-                fill_zeros(pointer(sums), 0, sums.size)
+                fill(pointer(sums), 0, sums.size, zero(pointer(x)))
             _place_weights(
-                at(pointer(sums), i * tile_space), rows, 2 * size, run, spaces, inputs, KH, taps, KW, dw, g * outputs + i
+                at(pointer(sums), i * tile_space),
+                rows,
+                tile_rows(rows),
+                2 * size,
+                run,
+                spaces,
+                inputs,
+                KH,
+                taps,
+                KW,
+                dw,
+                g * outputs + i,
             )
             i += rows

@@ -1,0 +1,104 @@
+"""Depthwise convolution, compiled just in time: every output line is a weighted sum of lines of the one input channel of its group."""
+
+import numpy as np
+
+from ..numba_lines import fill, spread_line
+from ..numba_support import helper, kernel
+from ..numba_tiles import GROUP, correlate, weigh_taps
+from ..numba_vectors import at, lanes, load, pointer, sum_lanes, zero
+
+
+@helper
+def _line_space(Q, KW, sw, dw, size):
+    """Elements of one spread line: its phases, and room to read whole vectors."""
+    return sw * (Q + (KW - 1) * dw // sw) + 2 * size
+
+
+@helper
+def _spread_plane(x, H, W, top, left, sw, rows, Q, KW, dw, space, lines):
+    """lines[row] = row - top of x, spread, with zeros around."""
+    for row in range(rows):
+        h, line = row - top, at(lines, row * space)
+        if h < 0 or h >= H:
+            fill(line, 0, space, zero(x))
+        else:
+            spread_line(at(x, h * W), W, left, sw, Q + (KW - 1) * dw // sw, zero(x), line)
+
+
+@helper
+def _tap_offsets(KH, KW, sw, dh, dw, Q, space, offsets):
+    """Where the element under each tap of the first output pixel is in the spread lines."""
+    length = Q + (KW - 1) * dw // sw
+    for t in range(KH * KW):
+        column = t % KW * dw
+        offsets[t] = t // KW * dh * space + column % sw * length + column // sw
+
+
+@helper
+def _weigh_lines(lines, offsets, space, sh, w, start, P, Q, y, add):
+    """y[p] = start, or y[p] itself, + the sum over taps t of w[t] times their line."""
+    for p in range(P):
+        source = at(lines, p * sh * space)
+        for t in range(0, offsets.size, GROUP):
+            count = min(GROUP, offsets.size - t)
+            weigh_taps(count, Q, at(w, t), 1, source, at(pointer(offsets), t), at(y, p * Q), start, add or t > 0)
+
+
+@kernel
+def depthwise(x, w, b, biased, y, sh, sw, top, left, dh, dw):
+    N, C, H, W = x.shape
+    O, P, Q = y.shape[1:]
+    KH, KW = w.shape[2:]
+    space, rows = _line_space(Q, KW, sw, dw, lanes(pointer(x))), (P - 1) * sh + (KH - 1) * dh + 1
+    lines, offsets = np.empty(rows * space, x.dtype), np.empty(KH * KW, np.int64)
+    _tap_offsets(KH, KW, sw, dh, dw, Q, space, offsets)
+    for i in range(N * C):
+        _spread_plane(at(pointer(x), i * H * W), H, W, top, left, sw, rows, Q, KW, dw, space, pointer(lines))
+        for o in range(i % C * (O // C), (i % C + 1) * (O // C)):
+            start = b[o] if biased else zero(pointer(x))
+            target = at(pointer(y), (i // C * O + o) * P * Q)
+            _weigh_lines(pointer(lines), offsets, space, sh, at(pointer(w), o * KH * KW), start, P, Q, target, False)
+
+
+@kernel
+def depthwise_dx(dy, w, dx, top, left, dh, dw):
+    """The gradient of the input for stride 1: dy convolved with the turned weights."""
+    N, C, H, W = dx.shape
+    O, P, Q = dy.shape[1:]
+    KH, KW = w.shape[2:]
+    above, before = (KH - 1) * dh - top, (KW - 1) * dw - left
+    space, rows = _line_space(W, KW, 1, dw, lanes(pointer(dy))), H + (KH - 1) * dh
+    lines, offsets, turned = np.empty(rows * space, dy.dtype), np.empty(KH * KW, np.int64), np.empty(KH * KW, w.dtype)
+    _tap_offsets(KH, KW, 1, dh, dw, W, space, offsets)
+    for i in range(N * C):
+        for o in range(i % C * (O // C), (i % C + 1) * (O // C)):
+            for t in range(KH * KW):
+                turned[t] = w[o, 0, KH - 1 - t // KW, KW - 1 - t % KW]
+            plane = at(pointer(dy), (i // C * O + o) * P * Q)
+            _spread_plane(plane, P, Q, above, before, 1, rows, W, KW, dw, space, pointer(lines))
+            target, add = at(pointer(dx), i * H * W), o % (O // C) > 0
+            _weigh_lines(pointer(lines), offsets, space, 1, pointer(turned), zero(pointer(w)), H, W, target, add)
+
+
+@kernel
+def depthwise_dw(dy, x, dw_, sh, sw, top, left, dh, dw):
+    N, C, H, W = x.shape
+    O, P, Q = dy.shape[1:]
+    KH, KW = dw_.shape[2:]
+    size = lanes(pointer(x))
+    space, rows = _line_space(Q, KW, sw, dw, size), (P - 1) * sh + (KH - 1) * dh + 1
+    lines, offsets, sums = np.empty(rows * space, x.dtype), np.empty(KH * KW, np.int64), np.empty(KH * KW * size, x.dtype)
+    _tap_offsets(KH, KW, sw, dh, dw, Q, space, offsets)
+    flat = dw_.reshape(O, KH * KW)
+    fill(pointer(dw_), 0, dw_.size, zero(pointer(x)))
+    for i in range(N * C):
+        _spread_plane(at(pointer(x), i * H * W), H, W, top, left, sw, rows, Q, KW, dw, space, pointer(lines))
+        for o in range(i % C * (O // C), (i % C + 1) * (O // C)):
+            fill(pointer(sums), 0, sums.size, zero(pointer(x)))
+            for p in range(P):
+                values, source = at(pointer(dy), ((i // C * O + o) * P + p) * Q), at(pointer(lines), p * sh * space)
+                for t in range(0, KH * KW, GROUP):
+                    count = min(GROUP, KH * KW - t)
+                    correlate(count, Q, values, source, at(pointer(offsets), t), at(pointer(sums), t * size))
+            for t in range(KH * KW):
+                flat[o, t] += sum_lanes(load(pointer(sums), t * size))
