@@ -3,7 +3,7 @@
 from fastnn.kernels.arrays cimport real
 
 cdef extern from "simd/stream.h" nogil:
-    void stream_bytes "fastnn_stream"(char* to, const char* source, size_t n) noexcept
+    void fence "fastnn_fence"() noexcept
 
 cdef extern from "simd/runs.h" nogil:
     float sum_f32 "fastnn_run_sum_f32"(const float* x, Py_ssize_t n) noexcept
@@ -16,8 +16,10 @@ cdef extern from "simd/runs.h" nogil:
         const float* x, float top, float factor, float* e, Py_ssize_t n, Py_ssize_t ahead) noexcept
     double exponentials_f64 "fastnn_run_exponentials_f64"(
         const double* x, double top, double factor, double* e, Py_ssize_t n, Py_ssize_t ahead) noexcept
-    void scale_f32 "fastnn_run_scale_f32"(const float* x, float factor, float* y, Py_ssize_t n) noexcept
-    void scale_f64 "fastnn_run_scale_f64"(const double* x, double factor, double* y, Py_ssize_t n) noexcept
+    void powers_f32 "fastnn_run_powers_f32"(const float* x, const float* top, float* e, Py_ssize_t n) noexcept
+    void powers_f64 "fastnn_run_powers_f64"(const double* x, const double* top, double* e, Py_ssize_t n) noexcept
+    void scale_f32 "fastnn_run_scale_f32"(const float* x, float factor, float* y, Py_ssize_t n, bint past) noexcept
+    void scale_f64 "fastnn_run_scale_f64"(const double* x, double factor, double* y, Py_ssize_t n, bint past) noexcept
 
 cdef enum:
     CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double
@@ -31,17 +33,12 @@ cdef inline real* offset(const real* pointer, Py_ssize_t n) noexcept nogil:
     return <real*> pointer + n
 
 
-cdef inline void stream(real* to, const real* source, Py_ssize_t n) noexcept nogil:
-    """A copy past the caches."""
-    stream_bytes(<char*> to, <const char*> source, n * sizeof(real))
-
-
-cdef inline void scale(const real* x, real factor, real* y, Py_ssize_t n) noexcept nogil:
-    """y = factor x"""
+cdef inline void scale(const real* x, real factor, real* y, Py_ssize_t n, bint past) noexcept nogil:
+    """y = factor x, past the caches or not; a fence has to follow stores past the caches."""
     if real is float:
-        scale_f32(x, factor, y, n)
+        scale_f32(x, factor, y, n, past)
     else:
-        scale_f64(x, factor, y, n)
+        scale_f64(x, factor, y, n, past)
 
 
 cdef inline real chunk_sum(const real* x, Py_ssize_t n) noexcept nogil:
@@ -107,3 +104,11 @@ cdef inline double exponentials(const real* x, real top, real factor, real* e, P
             total += chunk_exponentials(x + i, top, factor, e + i, count, n)
         i += CHUNK
     return total
+
+
+cdef inline void powers(const real* x, const real* top, real* e, Py_ssize_t n) noexcept nogil:
+    """e[j] = exp(x[j] - top[j])"""
+    if real is float:
+        powers_f32(x, top, e, n)
+    else:
+        powers_f64(x, top, e, n)

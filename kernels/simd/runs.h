@@ -2,7 +2,7 @@
    instruction set. Four vectors of partial results hide the latency of an addition; plain loops with partial results in an array keep
    them in memory (128 dot products of 1000: 15 us instead of 5). The file includes itself once for each dtype.
 
-   The order of a sum depends on its length alone. An output may be the very memory of an input. */
+   The order of a sum depends on its length alone. */
 #ifndef FASTNN_REAL
 #ifndef FASTNN_RUNS_H
 #define FASTNN_RUNS_H
@@ -74,13 +74,45 @@ static const double fastnn_power_terms_f64[] = {
 #else
 
 #define SPAN FASTNN_OF(span)
-#define EVERY(i, n) _Pragma("GCC unroll 4") for (; i + lanes <= n; i += lanes)
+
+/* y[i] = value for n elements, whole vectors at addresses that a vector divides: past the caches (see stream.h) or not. In the value
+   GET(x) is x[i]. An output may be the very memory of an input. */
+#define GET(x) (whole ? FASTNN_OF(load)((x) + i) : FASTNN_OF(load_part)((x) + i, count))
+#define FETCH(x, ahead) __builtin_prefetch((x) + i + (ahead), 0, 2);
+#define MAP(y, n, past, fetches, value)                                                                             \
+    do {                                                                                                            \
+        enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };                                                        \
+        ptrdiff_t i = 0, count = (ptrdiff_t)(-(uintptr_t)(y) % sizeof(SPAN) / sizeof(FASTNN_REAL));                 \
+        count = count < (n) ? count : (n);                                                                          \
+        if (count) {                                                                                                \
+            const int whole = 0;                                                                                    \
+            FASTNN_OF(store_part)(y, value, count);                                                                 \
+        }                                                                                                           \
+        _Pragma("GCC unroll 4") for (i = count; i + lanes <= (n); i += lanes) {                                     \
+            const int whole = 1;                                                                                    \
+            fetches                                                                                                 \
+            FASTNN_OF(put)((y) + i, value, past);                                                                   \
+        }                                                                                                           \
+        if (i < (n)) {                                                                                              \
+            const int whole = 0;                                                                                    \
+            count = (n) - i;                                                                                        \
+            FASTNN_OF(store_part)((y) + i, value, count);                                                           \
+        }                                                                                                           \
+    } while (0)
 
 typedef FASTNN_BITS FASTNN_OF(pattern) __attribute__((vector_size(FASTNN_SPAN_BYTES)));
 
 static inline SPAN FASTNN_OF(all)(FASTNN_REAL value) { return (SPAN){0} + value; }
 
-static inline void FASTNN_OF(put)(FASTNN_REAL *p, SPAN v) { *(SPAN *)p = v; }
+static inline void FASTNN_OF(put)(FASTNN_REAL *p, SPAN v, int past) {
+#ifdef FASTNN_X86
+    if (past) {
+        FASTNN_X86(stream)(p, v);
+        return;
+    }
+#endif
+    *(SPAN *)p = v;
+}
 
 /* a > b ? a : b, which is b where either is NaN */
 static inline SPAN FASTNN_OF(larger)(SPAN a, SPAN b) {
@@ -194,7 +226,7 @@ static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponenti
             const SPAN power = FASTNN_OF(power)(FASTNN_OF(load)(from) - top);
             sum[j] += power;
             if (e)
-                FASTNN_OF(put)(e + i + j * lanes, power * factor);
+                FASTNN_OF(put)(e + i + j * lanes, power * factor, 0);
         }
     for (; i < n; i += lanes) {
         const ptrdiff_t count = n - i < lanes ? n - i : lanes;
@@ -206,53 +238,41 @@ static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponenti
     return FASTNN_OF(fold)(sum[0] + sum[1]);
 }
 
-static inline void FASTNN_OF(run_scale)(const FASTNN_REAL *x, FASTNN_REAL factor, FASTNN_REAL *y, ptrdiff_t n) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
-    ptrdiff_t i = 0;
-    EVERY(i, n) FASTNN_OF(put)(y + i, FASTNN_OF(load)(x + i) * factor);
-    if (i < n)
-        FASTNN_OF(store_part)(y + i, FASTNN_OF(load_part)(x + i, n - i) * factor, n - i);
+static inline void FASTNN_OF(run_scale)(const FASTNN_REAL *x, FASTNN_REAL factor, FASTNN_REAL *y, ptrdiff_t n, int past) {
+    MAP(y, n, past, , GET(x) * factor);
 }
 
 /* y = (x - top) - log_sum */
-static inline void FASTNN_OF(run_shift)(const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL log_sum, FASTNN_REAL *y, ptrdiff_t n) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
-    ptrdiff_t i = 0;
-    EVERY(i, n) FASTNN_OF(put)(y + i, (FASTNN_OF(load)(x + i) - top) - log_sum);
-    if (i < n)
-        FASTNN_OF(store_part)(y + i, (FASTNN_OF(load_part)(x + i, n - i) - top) - log_sum, n - i);
+static inline void FASTNN_OF(run_shift)(const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL log_sum, FASTNN_REAL *y, ptrdiff_t n, int past) {
+    MAP(y, n, past, , (GET(x) - top) - log_sum);
 }
 
 /* dx = y (dy - total), softmax's gradient where y is the softmax and total the sum of dy y */
 static inline void FASTNN_OF(run_softmax_backward)(
-    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, ptrdiff_t ahead) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
-    ptrdiff_t i = 0;
-    EVERY(i, n) {
-        __builtin_prefetch(dy + i + ahead, 0, 2);
-        __builtin_prefetch(y + i + ahead, 0, 2);
-        FASTNN_OF(put)(dx + i, FASTNN_OF(load)(y + i) * (FASTNN_OF(load)(dy + i) - total));
-    }
-    if (i < n)
-        FASTNN_OF(store_part)(dx + i, FASTNN_OF(load_part)(y + i, n - i) * (FASTNN_OF(load_part)(dy + i, n - i) - total), n - i);
+    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
+    MAP(dx, n, past, FETCH(dy, n) FETCH(y, n), GET(y) * (GET(dy) - total));
 }
 
 /* dx = dy - exp(y) total, log_softmax's gradient where y is the log_softmax and total the sum of dy */
 static inline void FASTNN_OF(run_log_softmax_backward)(
-    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, ptrdiff_t ahead) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
-    ptrdiff_t i = 0;
-    EVERY(i, n) {
-        __builtin_prefetch(dy + i + ahead, 0, 2);
-        __builtin_prefetch(y + i + ahead, 0, 2);
-        FASTNN_OF(put)(dx + i, FASTNN_OF(load)(dy + i) - FASTNN_OF(power)(FASTNN_OF(load)(y + i)) * total);
-    }
-    if (i < n)
-        FASTNN_OF(store_part)(
-            dx + i, FASTNN_OF(load_part)(dy + i, n - i) - FASTNN_OF(power)(FASTNN_OF(load_part)(y + i, n - i)) * total, n - i);
+    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
+    MAP(dx, n, past, FETCH(dy, n) FETCH(y, n), GET(dy) - FASTNN_OF(power)(GET(y)) * total);
+}
+
+/* dx = factor exp(x - top) - share, cross entropy's gradient but for the target's own part */
+static inline void FASTNN_OF(run_gradient)(
+    const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL share, FASTNN_REAL *dx, ptrdiff_t n, int past) {
+    MAP(dx, n, past, FETCH(x, n), FASTNN_OF(power)(GET(x) - top) * factor - share);
+}
+
+/* e = exp(x - top), a top for each element */
+static inline void FASTNN_OF(run_powers)(const FASTNN_REAL *x, const FASTNN_REAL *top, FASTNN_REAL *e, ptrdiff_t n) {
+    MAP(e, n, 0, , FASTNN_OF(power)(GET(x) - GET(top)));
 }
 
 #undef SPAN
-#undef EVERY
+#undef GET
+#undef FETCH
+#undef MAP
 
 #endif

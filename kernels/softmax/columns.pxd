@@ -5,7 +5,7 @@ from libc.math cimport INFINITY
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.elementary cimport exp_, log_
-from fastnn.kernels.lanes cimport CHUNK
+from fastnn.kernels.lanes cimport CHUNK, powers
 
 cdef enum:
     WIDTH = 64
@@ -27,8 +27,7 @@ cdef inline void columns(
         for j in range(count):
             top[j] = x[c * stride + j] if x[c * stride + j] > top[j] else top[j]
     for c in range(C):
-        for j in range(count):
-            terms[j] = exp_(x[c * stride + j] - top[j])
+        powers(x + c * stride, <const real*> top, terms, count)
         for j in range(count):
             total[j] += terms[j]
         if not logarithm:

@@ -2,13 +2,13 @@
 """Softmax, compiled ahead of time. A unit of work is one row, a block of short rows, or a strip of columns."""
 
 cimport numpy as cnp
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange
 
 from fastnn.kernels.arrays cimport data, is_float32, length, real
-from fastnn.kernels.lanes cimport LARGE
+from fastnn.kernels.lanes cimport LARGE, fence
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.softmax.columns cimport WIDTH, columns, columns_backward, gather, scatter
-from fastnn.kernels.softmax.rows cimport log_softmax_row, row_backward, softmax_row
+from fastnn.kernels.softmax.rows cimport log_softmax_row, log_softmax_row_backward, softmax_row, softmax_row_backward
 
 cnp.import_array()
 
@@ -53,12 +53,14 @@ cdef void _unit(const Job* job, Py_ssize_t i, const real* dy, const real* x, rea
     elif C <= SHORT:
         at = i * WIDTH
         _short_rows(job, <const real*> NULL if dy == NULL else dy + at * C, x + at * C, y + at * C, min(<Py_ssize_t> WIDTH, job.A - at))
-    elif dy != NULL:
-        row_backward(dy + i * C, x + i * C, y + i * C, C, job.logarithm, job.large)
-    elif job.logarithm:
+    elif dy == NULL and job.logarithm:
         log_softmax_row(x + i * C, y + i * C, C, job.large)
-    else:
+    elif dy == NULL:
         softmax_row(x + i * C, y + i * C, C, job.large)
+    elif job.logarithm:
+        log_softmax_row_backward(dy + i * C, x + i * C, y + i * C, C, job.large)
+    else:
+        softmax_row_backward(dy + i * C, x + i * C, y + i * C, C, job.large)
 
 
 cdef void _run(const Job* job, const real* dy, const real* x, real* y) noexcept nogil:
@@ -67,9 +69,12 @@ cdef void _run(const Job* job, const real* dy, const real* x, real* y) noexcept 
     if threads == 1:
         for i in range(job.units):
             _unit(job, i, dy, x, y)
+        fence()
     else:
-        for i in prange(job.units, num_threads=threads, schedule="static"):
-            _unit(job, i, dy, x, y)
+        with parallel(num_threads=threads):
+            for i in prange(job.units, schedule="static"):
+                _unit(job, i, dy, x, y)
+            fence()
 
 
 cdef void _call(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray y, bint logarithm) noexcept:
