@@ -1,0 +1,236 @@
+# cython: cdivision=True
+"""The weight gradient of any convolution: dw[o, k] = sum over pixels of dy[o, pixel] x[pixel + tap k], k = (c, u, v).
+
+Units of work are some input channels and some panels of output channels (as many as two vectors hold). A unit goes over the pixels in
+blocks, for which it pads the input and transposes dy; what a block gives is added up in double. A patch is never gathered.
+"""
+
+from cython.parallel cimport prange
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.convolution.blocks cimport round_up
+from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.strands cimport Line, fill_strands, find_strands, forward_line, lines_space, place_lines
+from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
+from fastnn.kernels.gemm cimport transpose_f32, transpose_f64
+from fastnn.kernels.parallel cimport threads_for
+
+cdef extern from "simd/weight_gradient.h" nogil:
+    enum:
+        SPAN_BYTES "FASTNN_SPAN_BYTES"
+        ROWS "FASTNN_WEIGHT_ROWS"
+    ctypedef struct Segment "fastnn_segment":
+        Py_ssize_t source, count
+    void weight_tile_f32 "fastnn_weight_tile_f32"(
+        const float* x, const Py_ssize_t* offset, const Segment* segment, Py_ssize_t segments,
+        const float* dy, float* out, int add) noexcept
+    void weight_tile_f64 "fastnn_weight_tile_f64"(
+        const double* x, const Py_ssize_t* offset, const Segment* segment, Py_ssize_t segments,
+        const double* dy, double* out, int add) noexcept
+
+cdef enum:
+    SUM = 128          # pixels whose products are summed in registers: the error of a long float32 sum
+    BLOCK = 3200       # pixels in a block: dy's panel and the input of a unit stay in L2
+    UNIT_TAPS = 432    # taps of a unit, so that transposing dy is a small part of it
+
+cdef struct Plan:
+    Py_ssize_t images, rows         # of a block; images is 1 where a block is a part of an image
+    Py_ssize_t parts, blocks        # blocks in an image (or 1), in the batch
+    Py_ssize_t in_rows, pitch, plane  # of one strand; plane is of a channel, all strands and images
+    Line down, across
+    Py_ssize_t channels, taps       # of a unit
+    Py_ssize_t width, panels        # output channels in a panel, panels of a group
+
+
+cdef inline Plan plan_blocks(const Geometry* g, Py_ssize_t itemsize, Py_ssize_t* memory) noexcept nogil:
+    cdef Plan a
+    cdef Py_ssize_t units, pixels = max(g.P * g.Q, 1), window = g.KH * g.KW
+    place_lines(&a.down, &a.across, g, memory)
+    a.images = min(max(BLOCK // pixels, 1), g.N)
+    a.parts = max((pixels + BLOCK // 2) // BLOCK, 1)
+    a.rows = (g.P + a.parts - 1) // a.parts
+    a.parts = (g.P + a.rows - 1) // a.rows
+    a.blocks = a.parts * ((g.N + a.images - 1) // a.images)
+    forward_line(&a.down, g.KH, g.sh, g.top, g.dh)
+    forward_line(&a.across, g.KW, g.sw, g.left, g.dw)
+    find_strands(&a.down)
+    find_strands(&a.across)
+    a.in_rows = a.rows + a.down.reach
+    a.pitch = g.Q + a.across.reach
+    a.plane = a.down.strands * a.across.strands * a.images * a.in_rows * a.pitch
+    units = max((g.C * window + UNIT_TAPS // 2) // UNIT_TAPS, 1)
+    a.channels = min(round_up((g.C + units - 1) // units, 4), g.C)
+    a.taps = round_up(a.channels * window, ROWS)
+    a.width = 2 * SPAN_BYTES // itemsize
+    a.panels = (g.O + a.width - 1) // a.width
+    return a
+
+
+cdef inline void transpose(
+    const real* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t columns, real* target, Py_ssize_t width
+) noexcept nogil:
+    """target[j * width + i] = source[i * stride + j]."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), i = 0, j, k
+    while i + lanes <= rows:
+        j = 0
+        while j + lanes <= columns:
+            if real is float:
+                transpose_f32(source + i * stride + j, stride, target + j * width + i, width)
+            else:
+                transpose_f64(source + i * stride + j, stride, target + j * width + i, width)
+            j += lanes
+        while j < columns:
+            for k in range(i, i + lanes):
+                target[j * width + k] = source[k * stride + j]
+            j += 1
+        i += lanes
+    while i < rows:
+        for j in range(columns):
+            target[j * width + i] = source[i * stride + j]
+        i += 1
+
+
+cdef inline Py_ssize_t list_segments(
+    Segment* segment, const Geometry* g, const Plan* a, Py_ssize_t images, Py_ssize_t rows
+) noexcept nogil:
+    """The pixels of a block, at most SUM in a segment. Returns the number of segments."""
+    cdef Py_ssize_t n, p, q, count = 0
+    for n in range(images):
+        for p in range(rows):
+            q = 0
+            while q < g.Q:
+                segment[count].source = (n * a.in_rows + p) * a.pitch + q
+                segment[count].count = min(<Py_ssize_t> SUM, g.Q - q)
+                q += SUM
+                count += 1
+    return count
+
+
+cdef inline void multiply(
+    const real* x, const real* dy, real* sums, const Geometry* g, const Plan* a, Py_ssize_t channels,
+    const Segment* segment, Py_ssize_t segments,
+) noexcept nogil:
+    """sums[k][output channel] over one block, for the taps of a unit and one panel of dy."""
+    cdef Py_ssize_t taps = channels * g.KH * g.KW, k = 0, r, i, j, pixels, before
+    cdef Py_ssize_t offset[12]
+    while k < taps:
+        for r in range(ROWS):
+            i = min(k + r, taps - 1)
+            offset[r] = (
+                i // (g.KH * g.KW) * a.plane
+                + ((a.down.strand[i // g.KW % g.KH] * a.across.strands + a.across.strand[i % g.KW]) * a.images * a.in_rows
+                   + a.down.ahead[i // g.KW % g.KH]) * a.pitch
+                + a.across.ahead[i % g.KW])
+        i = 0
+        before = 0
+        while i < segments:
+            j = i
+            pixels = 0
+            while j < segments and (j == i or pixels + segment[j].count <= SUM):
+                pixels += segment[j].count
+                j += 1
+            if real is float:
+                weight_tile_f32(x, offset, segment + i, j - i, dy + before * a.width, sums + k * a.width, i > 0)
+            else:
+                weight_tile_f64(x, offset, segment + i, j - i, dy + before * a.width, sums + k * a.width, i > 0)
+            before += pixels
+            i = j
+        k += ROWS
+
+
+cdef inline void weight_unit(
+    const real* dy, const real* x, real* dw, const Geometry* g, const Plan* a, Py_ssize_t c0, Py_ssize_t panel0, Py_ssize_t panel1,
+    char* space,
+) noexcept nogil:
+    """Input channels from c0 on, output panels panel0 to panel1 of one group; dy, x and dw begin at the group."""
+    cdef Py_ssize_t channels = min(a.channels, g.C - c0), window = g.KH * g.KW, taps = channels * window, pixels = g.P * g.Q
+    cdef Py_ssize_t block, n0, p0, images, rows, segments, panel, i, n, o, size = a.taps * a.width
+    cdef real* padded = <real*> space
+    cdef real* turned = padded + round_up(a.channels * a.plane + SPAN_BYTES, 16)
+    cdef real* sums = turned + a.images * a.rows * g.Q * a.width
+    cdef double* totals = <double*> (sums + size)
+    cdef double* total
+    cdef Segment* segment = <Segment*> (totals + (panel1 - panel0) * size if a.blocks > 1 else totals)
+    for block in range(a.blocks):
+        n0 = block // a.parts * a.images
+        p0 = block % a.parts * a.rows
+        images = min(a.images, g.N - n0)
+        rows = min(a.rows, g.P - p0)
+        fill_strands(
+            padded, &a.down, &a.across, a.in_rows, a.pitch, x + (n0 * g.groups * g.C + c0) * g.H * g.W, channels, images, a.images,
+            g.groups * g.C, g.H, g.W, p0, 0)
+        segments = list_segments(segment, g, a, images, rows)
+        for panel in range(panel0, panel1):
+            o = panel * a.width
+            if g.O - o < a.width:
+                memset(turned, 0, images * rows * g.Q * a.width * sizeof(real))
+            for n in range(images):
+                transpose(
+                    dy + ((n0 + n) * g.groups * g.O + o) * pixels + p0 * g.Q, pixels, min(a.width, g.O - o), rows * g.Q,
+                    turned + n * rows * g.Q * a.width, a.width)
+            multiply(padded, turned, sums, g, a, channels, segment, segments)
+            total = totals + (panel - panel0) * size
+            if block > 0:
+                for i in range(size):
+                    total[i] += sums[i]
+            elif a.blocks > 1:
+                for i in range(size):
+                    total[i] = sums[i]
+            if block == a.blocks - 1:
+                if block > 0:
+                    for i in range(size):
+                        sums[i] = <real> total[i]
+                transpose(sums, a.width, taps, min(a.width, g.O - o), dw + o * g.C * window + c0 * window, g.C * window)
+
+
+cdef inline int weight_units(const real* dy, const real* x, real* dw, const Geometry* g, Plan a) noexcept nogil:
+    cdef Py_ssize_t K = g.C * g.KH * g.KW, parts, shares = 1, units, unit, group, share
+    cdef int threads = threads_for(g.N * g.groups * g.O * g.P * g.Q * K // 16), t
+    cdef Py_ssize_t space
+    cdef char* memory
+    parts = (g.C + a.channels - 1) // a.channels
+    while g.groups * parts * shares < threads and shares < a.panels:
+        shares += 1
+    units = g.groups * parts * shares
+    threads = <int> min(<Py_ssize_t> threads, units)
+    space = round_up(a.channels * a.plane + SPAN_BYTES, 16) + a.images * a.rows * g.Q * a.width + a.taps * a.width
+    space = space * sizeof(real) + a.images * a.rows * ((g.Q + SUM - 1) // SUM) * sizeof(Segment)
+    if a.blocks > 1:
+        space += a.panels * a.taps * a.width * sizeof(double)
+    space = round_up(space, 64)
+    memory = workspace(threads * space)
+    if memory == NULL:
+        return -1
+    if threads == 1:
+        for unit in range(units):
+            group = unit // parts
+            weight_unit(
+                dy + group * g.O * g.P * g.Q, x + group * g.C * g.H * g.W, dw + group * g.O * K, g, &a, unit % parts * a.channels,
+                0, a.panels, memory)
+    else:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            for unit in range(units * t // threads, units * (t + 1) // threads):
+                share = unit % shares
+                group = unit // (shares * parts)
+                weight_unit(
+                    dy + group * g.O * g.P * g.Q, x + group * g.C * g.H * g.W, dw + group * g.O * K, g, &a,
+                    unit // shares % parts * a.channels, a.panels * share // shares, a.panels * (share + 1) // shares,
+                    memory + t * space)
+    workspace_done()
+    return 0
+
+
+cdef inline int weight_gradient(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
+    cdef Py_ssize_t* lines
+    cdef int failed
+    if g.N * g.P * g.Q * g.groups * g.O * g.C == 0:
+        memset(dw, 0, g.groups * g.O * g.C * g.KH * g.KW * sizeof(real))
+        return 0
+    lines = <Py_ssize_t*> malloc(lines_space(g))
+    if lines == NULL:
+        return -1
+    failed = weight_units(dy, x, dw, g, plan_blocks(g, sizeof(real), lines))
+    free(lines)
+    return failed
