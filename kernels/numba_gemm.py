@@ -4,9 +4,10 @@ The scheme is that of ``gemm.pxd``: a block of B is packed into panels as wide a
 panels of A stream against it. Every element of C is summed in ascending order of k, whatever the blocking.
 """
 
+from .numba_rows import GROUP, weigh_rows
 from .numba_support import helper
-from .numba_tiles import CHUNK, GROUP, tile, transpose_block, weigh_rows
-from .numba_vectors import TILE_ROWS, add, aligned, at, lanes, load, load_part, store, store_part, sum_lanes, zero, zeros
+from .numba_tiles import CHUNK, TILE_ROWS, tile, transpose_block
+from .numba_vectors import add, aligned, at, lanes, load, load_part, store, store_part, sum_lanes, zero, zeros
 
 BLOCK_K = 384  # a panel of A of this depth (21 KiB) stays in the first cache
 BLOCK_COLUMNS = 512  # and the packed block of B (768 KiB in float32) in the second

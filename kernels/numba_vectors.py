@@ -1,17 +1,15 @@
 """Vectors of the processor's width and pointers, for Numba kernels that its vectoriser does not reach.
 
 Loops with constant trip counts become scalar code, and plain ones stop at 256 bits; explicit vectors of LLVM compile as well as GCC's. A
-``pointer(array)`` costs nothing to pass on or to move, where a slice counts references. All of it is LLVM's portable vector code: a
-processor with narrower registers gets several instructions for one.
+``pointer(array)`` costs nothing to pass on or to move, where a slice counts references.
 """
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
+from . import numba_llvm as llvm
 from .numba_support import VECTOR_BYTES
-
-TILE_ROWS = 14 if VECTOR_BYTES == 64 else 6  # with 2 vectors a row: 28 of 32 registers, or 12 of 16, hold sums
 
 
 class Vector(types.Type):
@@ -26,63 +24,7 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, ir.VectorType(_element(fe_type), fe_type.lanes))
-
-
-def _element(fe_type):
-    return ir.FloatType() if fe_type.dtype == types.float32 else ir.DoubleType()
-
-
-def _llvm(fe_type):
-    """The LLVM vector of a Vector, or of as many elements as ``fe_type``, a pointer, has in one."""
-    return ir.VectorType(_element(fe_type), VECTOR_BYTES * 8 // fe_type.dtype.bitwidth)
-
-
-def _splat(builder, value, lanes):
-    one = builder.insert_element(ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
-
-
-def _shuffle(builder, a, b, indices):
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), list(indices)))
-
-
-def _place(builder, vector, pointer, offset):
-    """The address of ``pointer[offset]`` as one of a vector."""
-    return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
-
-
-def _first(builder, count, lanes):
-    """The mask of the first ``count`` lanes."""
-    enough = builder.icmp_signed("<", count, count.type(lanes))
-    count = builder.trunc(builder.select(enough, count, count.type(lanes)), ir.IntType(32))
-    numbers = ir.Constant(ir.VectorType(count.type, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, _splat(builder, count, lanes))
-
-
-def _load_part(builder, vector, pointer, offset, count):
-    place, mask = _place(builder, vector, pointer, offset), _first(builder, count, vector.count)
-    alignment, zeros = ir.IntType(32)(4), ir.Constant(vector, None)
-    return _call(builder, f"llvm.masked.load.{_suffix(vector)}.p0", vector, place, alignment, mask, zeros)
-
-
-def _store_part(builder, vector, pointer, offset, value, count):
-    place, mask = _place(builder, vector, pointer, offset), _first(builder, count, vector.count)
-    _call(builder, f"llvm.masked.store.{_suffix(vector)}.p0", ir.VoidType(), value, place, ir.IntType(32)(4), mask)
-
-
-def _call(builder, name, result, *args):
-    function = builder.module.declare_intrinsic(name, (), ir.FunctionType(result, [arg.type for arg in args]))
-    return builder.call(function, args)
-
-
-def _suffix(vector):
-    return f"v{vector.count}{'f32' if vector.element == ir.FloatType() else 'f64'}"
-
-
-def _fma(builder, a, b, c):
-    """a b + c in one rounding where the processor has it."""
-    return _call(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, b, c)
+        super().__init__(dmm, fe_type, ir.VectorType(llvm.element(fe_type), fe_type.lanes))
 
 
 # Pointers
@@ -126,7 +68,7 @@ def lanes(typingctx, p):
     """Number of elements in a vector of what ``p`` points to; a constant."""
 
     def codegen(context, builder, signature, args):
-        return ir.IntType(types.intp.bitwidth)(_llvm(p).count)
+        return ir.IntType(types.intp.bitwidth)(llvm.vector_of(p).count)
 
     return types.intp(p), codegen
 
@@ -139,7 +81,7 @@ def load(typingctx, p, offset):
     """The vector at p[offset]."""
 
     def codegen(context, builder, signature, args):
-        return builder.load(_place(builder, _llvm(p), *args), align=p.dtype.bitwidth // 8)
+        return builder.load(llvm.place(builder, llvm.vector_of(p), *args), align=p.dtype.bitwidth // 8)
 
     return Vector(p.dtype)(p, types.intp), codegen
 
@@ -149,7 +91,7 @@ def store(typingctx, p, offset, vector):
     """p[offset : offset + lanes] = vector"""
 
     def codegen(context, builder, signature, args):
-        builder.store(args[2], _place(builder, args[2].type, *args[:2]), align=p.dtype.bitwidth // 8)
+        builder.store(args[2], llvm.place(builder, args[2].type, *args[:2]), align=p.dtype.bitwidth // 8)
 
     return types.void(p, types.intp, vector), codegen
 
@@ -159,7 +101,7 @@ def load_part(typingctx, p, offset, count):
     """The first ``count`` elements at p[offset], and zeros; what lies behind them is not touched."""
 
     def codegen(context, builder, signature, args):
-        return _load_part(builder, _llvm(p), *args)
+        return llvm.load_part(builder, llvm.vector_of(p), *args)
 
     return Vector(p.dtype)(p, types.intp, types.intp), codegen
 
@@ -169,7 +111,7 @@ def store_part(typingctx, p, offset, vector, count):
     """p[offset : offset + count] = the first ``count`` elements"""
 
     def codegen(context, builder, signature, args):
-        _store_part(builder, args[2].type, *args)
+        llvm.store_part(builder, args[2].type, *args)
 
     return types.void(p, types.intp, vector, types.intp), codegen
 
@@ -182,7 +124,7 @@ def broadcast(typingctx, p, offset):
     """p[offset] in every lane."""
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, builder.load(builder.gep(args[0], [args[1]])), _llvm(p).count)
+        return llvm.splat(builder, builder.load(builder.gep(args[0], [args[1]])), llvm.vector_of(p).count)
 
     return Vector(p.dtype)(p, types.intp), codegen
 
@@ -193,7 +135,7 @@ def splat(typingctx, value):
     vector = Vector(value)
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, args[0], vector.lanes)
+        return llvm.splat(builder, args[0], vector.lanes)
 
     return vector(value), codegen
 
@@ -203,7 +145,7 @@ def zero(typingctx, p):
     """The number 0 of what ``p`` points to."""
 
     def codegen(context, builder, signature, args):
-        return _element(p)(0)
+        return llvm.element(p)(0)
 
     return p.dtype(p), codegen
 
@@ -213,7 +155,7 @@ def zeros(typingctx, p):
     """A vector of zeros, of what ``p`` points to."""
 
     def codegen(context, builder, signature, args):
-        return ir.Constant(_llvm(p), None)
+        return ir.Constant(llvm.vector_of(p), None)
 
     return Vector(p.dtype)(p), codegen
 
@@ -223,7 +165,7 @@ def fma(typingctx, a, b, c):
     """a b + c"""
 
     def codegen(context, builder, signature, args):
-        return _fma(builder, *args)
+        return llvm.fma(builder, *args)
 
     return a(a, a, a), codegen
 
@@ -248,28 +190,12 @@ def multiply(typingctx, a, b):
     return a(a, a), codegen
 
 
-def _sum_lanes(builder, vectors):
-    """One vector: the sums of the lanes of each of ``vectors``, a power of two, in order and repeated."""
-    count = vectors[0].type.count
-    for _ in range(count.bit_length() - 1):
-        if len(vectors) == 1:
-            vectors = vectors * 2
-        vectors = [
-            builder.fadd(
-                _shuffle(builder, a, b, range(0, 2 * count, 2)),
-                _shuffle(builder, a, b, range(1, 2 * count, 2)),
-            )
-            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
-        ]
-    return vectors[0]
-
-
 @intrinsic
 def sum_lanes(typingctx, vector):
     """The sum of the lanes, pairwise."""
 
     def codegen(context, builder, signature, args):
-        return builder.extract_element(_sum_lanes(builder, [args[0]]), ir.IntType(32)(0))
+        return builder.extract_element(llvm.sum_lanes(builder, [args[0]]), ir.IntType(32)(0))
 
     return vector.dtype(vector), codegen
 
@@ -281,7 +207,7 @@ def _of_two(docstring, indices):
     @intrinsic
     def function(typingctx, a, b):
         def codegen(context, builder, signature, args):
-            return _shuffle(builder, *args, indices(a.lanes))
+            return llvm.shuffle(builder, *args, indices(a.lanes))
 
         return a(a, b), codegen
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..numba_lines import fill, spread_line
+from ..numba_rows import GROUP, correlate, weigh_taps
 from ..numba_support import helper, kernel
-from ..numba_tiles import GROUP, correlate, weigh_taps
 from ..numba_vectors import at, lanes, load, pointer, sum_lanes, zero
 
 

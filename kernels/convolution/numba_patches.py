@@ -10,8 +10,8 @@ import numpy as np
 from ..numba_gemm import BLOCK_COLUMNS, BLOCK_K, next_rows, pack, panel_space, tile_rows
 from ..numba_lines import fill, spread_line
 from ..numba_support import helper
-from ..numba_tiles import tile
-from ..numba_vectors import TILE_ROWS, add, aligned, at, broadcast, lanes, load, load_part, pointer, store, store_part, zero
+from ..numba_tiles import TILE_ROWS, tile
+from ..numba_vectors import add, aligned, at, broadcast, lanes, load, load_part, pointer, store, store_part, zero
 
 
 @helper

@@ -9,8 +9,8 @@ import numpy as np
 from ..numba_gemm import next_rows, pack, tile_rows
 from ..numba_lines import fill
 from ..numba_support import helper, kernel
-from ..numba_tiles import CHUNK, narrow_pixel_tile, pixel_tile
-from ..numba_vectors import TILE_ROWS, at, lanes, pointer, zero
+from ..numba_tiles import CHUNK, TILE_ROWS, narrow_pixel_tile, pixel_tile
+from ..numba_vectors import at, lanes, pointer, zero
 
 
 @helper

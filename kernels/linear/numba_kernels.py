@@ -6,8 +6,8 @@ One jitted product serves every transposition of its operands, so that it is com
 import numpy as np
 
 from ..numba_gemm import gemm, gemm_space, weighted_sum
+from ..numba_rows import DOTS, dots
 from ..numba_support import kernel
-from ..numba_tiles import DOTS, dots
 from ..numba_vectors import add, at, lanes, load_part, pointer, store_part
 
 FEW_ROWS = 4  # with fewer rows a tile is mostly empty, and packing the weights costs more than their product
