@@ -7,73 +7,73 @@ from libc.stdlib cimport free, malloc
 
 from fastnn.kernels.arrays cimport data, is_float32, length, real
 from fastnn.kernels.parallel cimport threads_for
-from fastnn.kernels.pooling.maxima cimport adaptive_max_plane, can_gather, gather_plane, max_plane, position, scatter_plane
+from fastnn.kernels.pooling.maxima cimport adaptive_max_plane, scatter_plane
 from fastnn.kernels.pooling.means cimport fill, mean_plane, spread_plane, sum_of
-from fastnn.kernels.pooling.windows cimport Axis, Strides, allocate, fill_adaptive, fill_strided
+from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, MEAN, can_add_up, can_gather, gather_plane, pool_plane
+from fastnn.kernels.pooling.windows cimport Axis, Pooling, Strides, allocate, fill_adaptive, fill_strided
 
 cnp.import_array()
-
-
-ctypedef struct Planes:
-    Py_ssize_t count, H, W, OH, OW
-
-
-cdef Planes _planes(cnp.ndarray x, cnp.ndarray y) noexcept:
-    """``x`` is, or has the shape of, the input of the pooling, ``y`` of its output."""
-    return Planes(length(x, 0) * length(x, 1), length(x, 2), length(x, 3), length(y, 2), length(y, 3))
 
 
 cdef inline int _bytes(cnp.ndarray indices) noexcept:
     return 0 if indices is None else <int> cnp.PyArray_ITEMSIZE(indices)
 
 
+cdef Pooling _pooling(cnp.ndarray x, cnp.ndarray y) noexcept:
+    """Sizes: ``x`` is, or has the shape of, the input of the pooling, ``y`` of its output."""
+    cdef Pooling pooling
+    pooling.H, pooling.W, pooling.OH, pooling.OW = length(x, 2), length(x, 3), length(y, 2), length(y, 3)
+    return pooling
+
+
 # Strided maxima
 
 cdef inline void _max_one(
-    const real* x, real* y, char* indices, int bytes, Py_ssize_t p, Planes size, Strides rows, Strides columns
+    const real* x, real* y, char* indices, int bytes, Py_ssize_t p, const Pooling* pooling
 ) noexcept nogil:
-    cdef Py_ssize_t inputs = size.H * size.W, outputs = size.OH * size.OW
-    max_plane(x + p * inputs, NULL if y == NULL else y + p * outputs, NULL if indices == NULL else indices + p * outputs * bytes,
-              bytes, size.H, size.W, size.OH, size.OW, rows, columns)
+    cdef Py_ssize_t inputs = pooling.H * pooling.W, outputs = pooling.OH * pooling.OW
+    pool_plane(x + p * inputs, NULL if y == NULL else y + p * outputs, NULL if indices == NULL else indices + p * outputs * bytes,
+               bytes, pooling, MAX if indices == NULL else ARGMAX)
 
 
 cdef void _max_pool(
-    const real* x, real* y, char* indices, int bytes, Planes size, Strides rows, Strides columns
+    const real* x, real* y, char* indices, int bytes, Py_ssize_t planes, const Pooling* pooling
 ) noexcept nogil:
     cdef Py_ssize_t p
-    cdef int threads = threads_for(size.count * size.OH * size.OW * rows.kernel * columns.kernel // 4)
+    cdef int threads = threads_for(planes * pooling.OH * pooling.OW * pooling.rows.kernel * pooling.columns.kernel // 8)
     if threads == 1:
-        for p in range(size.count):
-            _max_one(x, y, indices, bytes, p, size, rows, columns)
+        for p in range(planes):
+            _max_one(x, y, indices, bytes, p, pooling)
     else:
-        for p in prange(size.count, num_threads=threads, schedule="static"):
-            _max_one(x, y, indices, bytes, p, size, rows, columns)
+        for p in prange(planes, num_threads=threads, schedule="static"):
+            _max_one(x, y, indices, bytes, p, pooling)
 
 
 def max_pool2d(
     cnp.ndarray x not None, kernel_size, stride, padding, dilation, ceil_mode, return_indices, cnp.ndarray y, cnp.ndarray indices
 ):
-    cdef Strides rows = Strides(kernel_size[0], stride[0], padding[0], dilation[0])
-    cdef Strides columns = Strides(kernel_size[1], stride[1], padding[1], dilation[1])
-    cdef Planes size = _planes(x, indices if y is None else y)
+    cdef Pooling pooling = _pooling(x, indices if y is None else y)
+    cdef Py_ssize_t planes = length(x, 0) * length(x, 1)
     cdef int bytes = _bytes(indices)
+    pooling.rows = Strides(kernel_size[0], stride[0], padding[0], dilation[0])
+    pooling.columns = Strides(kernel_size[1], stride[1], padding[1], dilation[1])
     if is_float32(x):
         with nogil:
-            _max_pool(<const float*> data(x), <float*> data(y), <char*> data(indices), bytes, size, rows, columns)
+            _max_pool(<const float*> data(x), <float*> data(y), <char*> data(indices), bytes, planes, &pooling)
     else:
         with nogil:
-            _max_pool(<const double*> data(x), <double*> data(y), <char*> data(indices), bytes, size, rows, columns)
+            _max_pool(<const double*> data(x), <double*> data(y), <char*> data(indices), bytes, planes, &pooling)
 
 
 cdef inline void _gradient_one(
-    const real* dy, const char* indices, real* dx, int bytes, Py_ssize_t p, Planes size, Strides rows, Strides columns, bint gather
+    const real* dy, const char* indices, int bytes, real* dx, Py_ssize_t p, const Pooling* pooling, bint gather
 ) noexcept nogil:
-    cdef Py_ssize_t inputs = size.H * size.W, outputs = size.OH * size.OW
+    cdef Py_ssize_t inputs = pooling.H * pooling.W, outputs = pooling.OH * pooling.OW
     dy += p * outputs
     dx += p * inputs
     indices += p * outputs * bytes
     if gather:
-        gather_plane(dy, indices, dx, bytes, size.H, size.W, size.OH, size.OW, rows, columns)
+        gather_plane(dy, indices, bytes, dx, pooling)
     elif bytes == 2:
         scatter_plane(dy, <const cnp.int16_t*> indices, dx, outputs, inputs)
     elif bytes == 4:
@@ -83,38 +83,37 @@ cdef inline void _gradient_one(
 
 
 cdef void _max_gradient(
-    const real* dy, const char* indices, real* dx, int bytes, Planes size, Strides rows, Strides columns, bint gather
+    const real* dy, const char* indices, int bytes, real* dx, Py_ssize_t planes, const Pooling* pooling, bint gather
 ) noexcept nogil:
     cdef Py_ssize_t p
-    cdef int threads = threads_for(size.count * (size.OH * size.OW + size.H * size.W // 8))
+    cdef int threads = threads_for(planes * (pooling.OH * pooling.OW + pooling.H * pooling.W // 8))
     if threads == 1:
-        for p in range(size.count):
-            _gradient_one(dy, indices, dx, bytes, p, size, rows, columns, gather)
+        for p in range(planes):
+            _gradient_one(dy, indices, bytes, dx, p, pooling, gather)
     else:
-        for p in prange(size.count, num_threads=threads, schedule="static"):
-            _gradient_one(dy, indices, dx, bytes, p, size, rows, columns, gather)
+        for p in prange(planes, num_threads=threads, schedule="static"):
+            _gradient_one(dy, indices, bytes, dx, p, pooling, gather)
 
 
-cdef int _run_max_gradient(
-    cnp.ndarray dy, cnp.ndarray indices, cnp.ndarray dx, Strides rows, Strides columns, bint gather
-) except -1:
-    cdef Planes size = _planes(dx, dy)
+cdef int _run_max_gradient(cnp.ndarray dy, cnp.ndarray indices, cnp.ndarray dx, const Pooling* pooling, bint gather) except -1:
+    cdef Py_ssize_t planes = length(dy, 0) * length(dy, 1)
     cdef int bytes = _bytes(indices)
     if is_float32(dy):
         with nogil:
-            _max_gradient(<const float*> data(dy), <const char*> data(indices), <float*> data(dx), bytes, size, rows, columns, gather)
+            _max_gradient(<const float*> data(dy), <const char*> data(indices), bytes, <float*> data(dx), planes, pooling, gather)
     else:
         with nogil:
-            _max_gradient(<const double*> data(dy), <const char*> data(indices), <double*> data(dx), bytes, size, rows, columns, gather)
+            _max_gradient(<const double*> data(dy), <const char*> data(indices), bytes, <double*> data(dx), planes, pooling, gather)
     return 0
 
 
 def max_pool2d_backward(
     cnp.ndarray dy not None, cnp.ndarray indices not None, kernel_size, stride, padding, dilation, x_shape, cnp.ndarray dx not None
 ):
-    cdef Strides rows = Strides(kernel_size[0], stride[0], padding[0], dilation[0])
-    cdef Strides columns = Strides(kernel_size[1], stride[1], padding[1], dilation[1])
-    _run_max_gradient(dy, indices, dx, rows, columns, can_gather(rows, columns, _bytes(indices)))
+    cdef Pooling pooling = _pooling(dx, dy)
+    pooling.rows = Strides(kernel_size[0], stride[0], padding[0], dilation[0])
+    pooling.columns = Strides(kernel_size[1], stride[1], padding[1], dilation[1])
+    _run_max_gradient(dy, indices, dx, &pooling, can_gather(&pooling, _bytes(indices)))
 
 
 # Adaptive maxima
@@ -148,7 +147,8 @@ cdef void _adaptive_max(
 
 
 def adaptive_max_pool2d(cnp.ndarray x not None, output_size, return_indices, cnp.ndarray y, cnp.ndarray indices):
-    cdef Planes size = _planes(x, indices if y is None else y)
+    cdef Pooling size = _pooling(x, indices if y is None else y)
+    cdef Py_ssize_t planes = length(x, 0) * length(x, 1)
     cdef int bytes = _bytes(indices)
     cdef Axis rows, columns
     rows.begin = columns.begin = NULL
@@ -159,46 +159,56 @@ def adaptive_max_pool2d(cnp.ndarray x not None, output_size, return_indices, cnp
         fill_adaptive(&columns)
         if is_float32(x):
             with nogil:
-                _adaptive_max(<const float*> data(x), <float*> data(y), <char*> data(indices), bytes, size.count, rows, columns)
+                _adaptive_max(<const float*> data(x), <float*> data(y), <char*> data(indices), bytes, planes, rows, columns)
         else:
             with nogil:
-                _adaptive_max(<const double*> data(x), <double*> data(y), <char*> data(indices), bytes, size.count, rows, columns)
+                _adaptive_max(<const double*> data(x), <double*> data(y), <char*> data(indices), bytes, planes, rows, columns)
     finally:
         free(rows.begin)
         free(columns.begin)
 
 
 def adaptive_max_pool2d_backward(cnp.ndarray dy not None, cnp.ndarray indices not None, x_shape, cnp.ndarray dx not None):
-    cdef Strides none
-    _run_max_gradient(dy, indices, dx, none, none, False)
+    cdef Pooling pooling = _pooling(dx, dy)
+    _run_max_gradient(dy, indices, dx, &pooling, False)
 
 
 # Means
 
-cdef inline void _average_range(
-    const real* x, real* y, Py_ssize_t begin, Py_ssize_t end, Axis rows, Axis columns, bint backward, double* lines
+cdef inline void _average_one(
+    const real* x, real* y, Py_ssize_t p, const Pooling* pooling, Axis rows, Axis columns, bint strips, bint backward, double* lines
 ) noexcept nogil:
-    """The planes from ``begin`` to ``end``, with room for a line of inputs and one of outputs."""
-    cdef Py_ssize_t inputs = rows.size * columns.size, outputs = rows.count * columns.count, p
-    for p in range(begin, end):
-        if backward:
-            spread_plane(x + p * outputs, y + p * inputs, rows, columns, lines, lines + columns.size)
-        else:
-            mean_plane(x + p * inputs, y + p * outputs, rows, columns, lines, lines + columns.size)
+    cdef Py_ssize_t inputs = pooling.H * pooling.W, outputs = pooling.OH * pooling.OW
+    x += p * (outputs if backward else inputs)
+    y += p * (inputs if backward else outputs)
+    if backward and strips:
+        gather_plane(x, NULL, 0, y, pooling)
+    elif backward:
+        spread_plane(x, y, rows, columns, lines, lines + pooling.W)
+    elif strips:
+        pool_plane(x, y, NULL, 0, pooling, MEAN)
+    else:
+        mean_plane(x, y, rows, columns, lines, lines + pooling.W)
 
 
 cdef int _average(const real* x, real* y, Py_ssize_t planes, Axis rows, Axis columns, bint backward) noexcept nogil:
     """Means of each plane (``x`` to ``y``), or their gradient (dy to dx). Returns 0, or -1 without memory."""
-    cdef Py_ssize_t width = columns.size + columns.count + 8  # lines of two threads share no cache line
-    cdef int threads = threads_for(planes * (rows.size * columns.size + rows.count * columns.count)), t
+    cdef Pooling pooling = Pooling(rows.size, columns.size, rows.count, columns.count, rows.strides, columns.strides, NULL, NULL)
+    cdef bint strips = can_gather(&pooling, 0) if backward else can_add_up(&pooling)
+    cdef Py_ssize_t width = pooling.W + pooling.OW + 8, p  # lines of two threads share no cache line
+    cdef int threads = threads_for(planes * (pooling.H * pooling.W + pooling.OH * pooling.OW) // 4), t
     cdef double* lines = <double*> malloc(threads * width * sizeof(double))
     if lines == NULL:
         return -1
+    pooling.row_weights = rows.reciprocal if backward or real is float else rows.divisor
+    pooling.column_weights = columns.reciprocal if backward or real is float else columns.divisor
     if threads == 1:
-        _average_range(x, y, 0, planes, rows, columns, backward, lines)
+        for p in range(planes):
+            _average_one(x, y, p, &pooling, rows, columns, strips, backward, lines)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            _average_range(x, y, planes * t // threads, planes * (t + 1) // threads, rows, columns, backward, lines + t * width)
+            for p in range(planes * t // threads, planes * (t + 1) // threads):
+                _average_one(x, y, p, &pooling, rows, columns, strips, backward, lines + t * width)
     free(lines)
     return 0
 
@@ -218,7 +228,7 @@ cdef int _run_average(cnp.ndarray x, cnp.ndarray y, Axis* rows, Axis* columns, b
 
 
 cdef int _strided_average(
-    cnp.ndarray x, cnp.ndarray y, Planes size, kernel_size, stride, padding, count_include_pad, divisor_override, bint backward
+    cnp.ndarray x, cnp.ndarray y, Pooling size, kernel_size, stride, padding, count_include_pad, divisor_override, bint backward
 ) except -1:
     cdef Strides row_strides = Strides(kernel_size[0], stride[0], padding[0], 1)
     cdef Strides column_strides = Strides(kernel_size[1], stride[1], padding[1], 1)
@@ -241,13 +251,13 @@ cdef int _strided_average(
 def avg_pool2d(
     cnp.ndarray x not None, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, cnp.ndarray y not None
 ):
-    _strided_average(x, y, _planes(x, y), kernel_size, stride, padding, count_include_pad, divisor_override, False)
+    _strided_average(x, y, _pooling(x, y), kernel_size, stride, padding, count_include_pad, divisor_override, False)
 
 
 def avg_pool2d_backward(
     cnp.ndarray dy not None, kernel_size, stride, padding, count_include_pad, divisor_override, x_shape, cnp.ndarray dx not None
 ):
-    _strided_average(dy, dx, _planes(dx, dy), kernel_size, stride, padding, count_include_pad, divisor_override, True)
+    _strided_average(dy, dx, _pooling(dx, dy), kernel_size, stride, padding, count_include_pad, divisor_override, True)
 
 
 cdef void _global_average(const real* x, real* y, Py_ssize_t planes, Py_ssize_t size, bint backward) noexcept nogil:
@@ -269,15 +279,16 @@ cdef inline void _global_one(const real* x, real* y, Py_ssize_t p, Py_ssize_t si
         y[p] = <real> (sum_of(x + p * size, size) / size)
 
 
-cdef int _adaptive_average(cnp.ndarray x, cnp.ndarray y, Planes size, bint backward) except -1:
+cdef int _adaptive_average(cnp.ndarray x, cnp.ndarray y, Pooling size, bint backward) except -1:
+    cdef Py_ssize_t planes = length(x, 0) * length(x, 1)
     cdef Axis rows, columns
     if size.OH * size.OW == 1:
         if is_float32(x):
             with nogil:
-                _global_average(<const float*> data(x), <float*> data(y), size.count, size.H * size.W, backward)
+                _global_average(<const float*> data(x), <float*> data(y), planes, size.H * size.W, backward)
         else:
             with nogil:
-                _global_average(<const double*> data(x), <double*> data(y), size.count, size.H * size.W, backward)
+                _global_average(<const double*> data(x), <double*> data(y), planes, size.H * size.W, backward)
         return 0
     rows.begin = columns.begin = NULL
     try:
@@ -293,8 +304,8 @@ cdef int _adaptive_average(cnp.ndarray x, cnp.ndarray y, Planes size, bint backw
 
 
 def adaptive_avg_pool2d(cnp.ndarray x not None, output_size, cnp.ndarray y not None):
-    _adaptive_average(x, y, _planes(x, y), False)
+    _adaptive_average(x, y, _pooling(x, y), False)
 
 
 def adaptive_avg_pool2d_backward(cnp.ndarray dy not None, x_shape, cnp.ndarray dx not None):
-    _adaptive_average(dy, dx, _planes(dx, dy), True)
+    _adaptive_average(dy, dx, _pooling(dx, dy), True)

@@ -74,18 +74,18 @@ cdef inline void _sum_columns(const double* line, Axis columns, double* sums) no
     if count <= 0:
         return
     start = line + columns.begin[columns.low]
-    if columns.kernel == 2 and columns.stride == 2:
+    if columns.strides.kernel == 2 and columns.strides.stride == 2:
         for j in range(count):
             inner[j] = start[2 * j] + start[2 * j + 1]
-    elif columns.stride == 1:  # constants make the loads contiguous or a pair of shuffles
-        _add_strided(start, columns.kernel, 1, count, inner)
-    elif columns.stride == 2:
-        _add_strided(start, columns.kernel, 2, count, inner)
+    elif columns.strides.stride == 1:  # constants make the loads contiguous or a pair of shuffles
+        _add_strided(start, columns.strides.kernel, 1, count, inner)
+    elif columns.strides.stride == 2:
+        _add_strided(start, columns.strides.kernel, 2, count, inner)
     else:
         for j in range(count):
             inner[j] = 0
-            for n in range(columns.kernel):
-                inner[j] += start[j * columns.stride + n]
+            for n in range(columns.strides.kernel):
+                inner[j] += start[j * columns.strides.stride + n]
 
 
 cdef inline void mean_plane(const real* x, real* y, Axis rows, Axis columns, double* line, double* sums) noexcept nogil:
@@ -107,7 +107,7 @@ cdef inline void _spread_columns(const double* sums, Axis columns, double* line)
     """line = for each column the sum of those of the windows that cover it."""
     cdef Py_ssize_t j, n, w, low = columns.low, count = columns.high - columns.low
     cdef double* start = line
-    if columns.kernel == 2 and columns.stride == 2 and count * 2 == columns.size:
+    if columns.strides.kernel == 2 and columns.strides.stride == 2 and count * 2 == columns.size:
         for j in range(count):
             line[2 * j] = sums[j]
             line[2 * j + 1] = sums[j]
@@ -122,14 +122,14 @@ cdef inline void _spread_columns(const double* sums, Axis columns, double* line)
     if count <= 0:
         return
     start = line + columns.begin[low]
-    if columns.stride == 1:
-        for n in range(columns.kernel):
+    if columns.strides.stride == 1:
+        for n in range(columns.strides.kernel):
             for j in range(count):
                 start[j + n] += sums[low + j]
     else:
         for j in range(count):
-            for n in range(columns.kernel):
-                start[j * columns.stride + n] += sums[low + j]
+            for n in range(columns.strides.kernel):
+                start[j * columns.strides.stride + n] += sums[low + j]
 
 
 cdef inline void spread_plane(const real* dy, real* dx, Axis rows, Axis columns, double* line, double* sums) noexcept nogil:

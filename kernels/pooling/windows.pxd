@@ -2,16 +2,27 @@
 """Which elements the windows of one dimension cover."""
 
 from libc.stdlib cimport malloc
+from libc.string cimport memset
 
 
-ctypedef struct Strides:
-    Py_ssize_t kernel, stride, padding, dilation
+cdef extern from "simd/pooling.h" nogil:
+    ctypedef struct Strides "fastnn_strides":
+        Py_ssize_t kernel, stride, padding, dilation
+
+    ctypedef struct Pooling "fastnn_pooling":
+        Py_ssize_t H, W, OH, OW
+        Strides rows, columns
+        const double* row_weights
+        const double* column_weights
+
+cdef enum:
+    MARGIN = 16  # zeros on both sides of divisors and reciprocals: as many lanes as a vector of windows has at most
 
 
 ctypedef struct Axis:
     Py_ssize_t size, count
-    Py_ssize_t low, high  # the windows low <= o < high have ``kernel`` elements each and start ``stride`` apart
-    Py_ssize_t kernel, stride
+    Strides strides       # a kernel of 0 where windows are not equally large
+    Py_ssize_t low, high  # the windows low <= o < high are inside the plane
     Py_ssize_t* begin     # of each window, the first position inside the plane
     Py_ssize_t* end       # and the one after the last
     Py_ssize_t* first     # of each position, the first window that covers it
@@ -27,15 +38,17 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 cdef inline int allocate(Axis* axis, Py_ssize_t size, Py_ssize_t count) except -1:
     """Room for the tables, in one block that starts at ``begin``."""
-    cdef Py_ssize_t* block = <Py_ssize_t*> malloc(2 * (size + count) * sizeof(Py_ssize_t) + 2 * count * sizeof(double) + 1)
+    cdef Py_ssize_t weights = count + 2 * MARGIN
+    cdef Py_ssize_t* block = <Py_ssize_t*> malloc(2 * (size + count) * sizeof(Py_ssize_t) + 2 * weights * sizeof(double))
     axis.size, axis.count, axis.begin = size, count, block
     if block == NULL:
         raise MemoryError("pooling: no room for the tables of windows")
     axis.end = block + count
     axis.first = block + 2 * count
     axis.last = axis.first + size
-    axis.divisor = <double*> (axis.last + size)
-    axis.reciprocal = axis.divisor + count
+    axis.divisor = <double*> (axis.last + size) + MARGIN
+    axis.reciprocal = axis.divisor + weights
+    memset(axis.divisor - MARGIN, 0, 2 * weights * sizeof(double))
     return 0
 
 
@@ -66,7 +79,7 @@ cdef inline void fill_strided(Axis* axis, Strides strides, bint count_include_pa
             axis.divisor[o] = min(start + strides.kernel, axis.size + strides.padding) - start
         else:
             axis.divisor[o] = axis.end[o] - axis.begin[o]
-    axis.kernel, axis.stride = strides.kernel, strides.stride
+    axis.strides = strides
     axis.low = min(ceil_div(strides.padding, strides.stride), axis.count)
     axis.high = axis.size + strides.padding - strides.kernel
     axis.high = max(axis.low, min(axis.high // strides.stride + 1 if axis.high >= 0 else 0, axis.count))
@@ -80,8 +93,9 @@ cdef inline void fill_adaptive(Axis* axis) noexcept nogil:
         axis.begin[o] = o * axis.size // axis.count
         axis.end[o] = ceil_div((o + 1) * axis.size, axis.count)
         axis.divisor[o] = axis.end[o] - axis.begin[o]
-    axis.low = axis.high = axis.kernel = axis.stride = 0
+    axis.low = axis.high = 0
+    axis.strides = Strides(0, 1, 0, 1)
     if axis.count and axis.size % axis.count == 0:
-        axis.high, axis.kernel = axis.count, axis.size // axis.count
-        axis.stride = axis.kernel
+        axis.strides.kernel = axis.strides.stride = axis.size // axis.count
+        axis.high = axis.count
     _complete(axis)

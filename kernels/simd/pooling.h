@@ -38,6 +38,10 @@
 #define FASTNN_EVEN_4 FASTNN_EVEN_2, 4, 6
 #define FASTNN_EVEN_8 FASTNN_EVEN_4, 8, 10, 12, 14
 #define FASTNN_EVEN_16 FASTNN_EVEN_8, 16, 18, 20, 22, 24, 26, 28, 30
+#define FASTNN_ODD_2 1, 3
+#define FASTNN_ODD_4 FASTNN_ODD_2, 5, 7
+#define FASTNN_ODD_8 FASTNN_ODD_4, 9, 11, 13, 15
+#define FASTNN_ODD_16 FASTNN_ODD_8, 17, 19, 21, 23, 25, 27, 29, 31
 #define FASTNN_LOW_2 0, 2
 #define FASTNN_LOW_4 0, 4, 1, 5
 #define FASTNN_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
@@ -53,11 +57,20 @@
 #define FASTNN_JOIN_(a, b) a##b
 #define FASTNN_JOIN(a, b) FASTNN_JOIN_(a, b)
 
-/* A bit for each lane with 0 <= at + lane < size. */
-FASTNN_POOL_INLINE unsigned fastnn_pool_inside(ptrdiff_t at, ptrdiff_t size, int lanes) {
-    const ptrdiff_t low = at < 0 ? -at : 0, high = size - at < lanes ? size - at : lanes;
-    return low < high ? (~0u >> (32 - (high - low))) << low : 0;
-}
+/* One dimension of windows, and all that says which elements a plane's windows have. */
+typedef struct {
+    ptrdiff_t kernel, stride, padding, dilation;
+} fastnn_strides;
+
+/* Weights are for means: the divisor of a window is that of its row times that of its column. Weights are divisors where float64 is
+   averaged, and else their reciprocals; those of the columns have room for a vector on both sides. */
+typedef struct {
+    ptrdiff_t H, W, OH, OW;
+    fastnn_strides rows, columns;
+    const double *row_weights, *column_weights;
+} fastnn_pooling;
+
+typedef enum { FASTNN_POOL_MAX, FASTNN_POOL_ARGMAX, FASTNN_POOL_MEAN } fastnn_pool_mode;
 
 #define REAL float
 #define INTEGER int32_t
@@ -76,7 +89,8 @@ FASTNN_POOL_INLINE unsigned fastnn_pool_inside(ptrdiff_t at, ptrdiff_t size, int
 #else
 #define LANES 4
 #endif
-#include "pooling_rows.h"
+#include "pooling_lanes.h"
+#include "pooling_strips.h"
 
 #define REAL double
 #define INTEGER int64_t
@@ -95,6 +109,7 @@ FASTNN_POOL_INLINE unsigned fastnn_pool_inside(ptrdiff_t at, ptrdiff_t size, int
 #else
 #define LANES 2
 #endif
-#include "pooling_rows.h"
+#include "pooling_lanes.h"
+#include "pooling_strips.h"
 
 #endif
