@@ -14,15 +14,15 @@ import numpy as np
 
 import fastnn
 from fastnn.dispatch import has_numba
-from fastnn.measure import Timing, interleaved
+from fastnn.measure import Race, Timing, interleaved
 
 from .machine import peak_probe, traffic_probe
 from .problem import Calls, Problem, convolution_precision, numba_calls, public_calls
 from .rows import THREADS_FROM, Row
 
-PILOT = 0.15  # of the budget: a first round that finds each peer's best variant
-CLOSE = 1.3  # a variant that is so many times slower than its peer's best is dropped after it
-HOPELESS = 3.0  # a peer that is so many times slower than the best one keeps the times of the first round
+PILOT = 0.15  # of the budget, after which slow variants and peers are dropped
+CLOSE = 1.3  # a variant that is so many times slower than its peer's best
+HOPELESS = 3.0  # a peer that is so many times slower than the best one; it keeps the times that it has
 
 OURS, NUMBA, PEAK, TRAFFIC = "fastnn", "fastnn on numba", "peak", "traffic"
 Key = tuple[str, str]  # a peer and its variant, or one of these four
@@ -117,6 +117,7 @@ class Settings:
     rounds: int
     directions: tuple[str, ...]
     numba: bool
+    two_threads: bool
 
 
 def compare(row: Row, settings: Settings) -> Iterator[Result]:
@@ -175,7 +176,8 @@ class _Contest:
         for (name, variant), timing in times.items():
             if timing.seconds < result.peers.get(name, float("inf")):
                 result.peers[name], result.variants[name] = timing.seconds, variant
-        if direction != "both" and self.row.threads and result.bound == "arithmetic" and result.seconds > THREADS_FROM:
+        wanted = self.settings.two_threads and self.row.threads and direction != "both"
+        if wanted and result.bound == "arithmetic" and result.seconds > THREADS_FROM:
             self._two_threads(direction, result)
 
     def _right_ones(self, direction: str, result: Result) -> dict[Key, Callable[[], Any]]:
@@ -215,17 +217,20 @@ def _on_threads(count: int, call: Callable[[], Any]) -> None:
 
 
 def _time(candidates: dict[Key, Callable[[], Any]], settings: Settings) -> dict[Key, Timing]:
-    """Time everybody in turn; a short first round finds each peer's best variant, and the peers that are far behind."""
-    pilot = interleaved(candidates, budget=PILOT * settings.budget, rounds=2)
+    """Time everybody in turn; after two rounds each peer's slower variants retire, and the peers that are far behind."""
+    race = Race(candidates)
+    race.run(PILOT * settings.budget, rounds=2)
+    pilot = race.timings()
     best: dict[str, float] = {}
     for (name, _), timing in pilot.items():
         best[name] = min(best.get(name, timing.seconds), timing.seconds)
-    rivals = [name for name in best if name not in (OURS, NUMBA, PEAK, TRAFFIC)]
-    fastest = min((best[name] for name in rivals), default=0.0)
-    behind = {name for name in rivals if best[name] > HOPELESS * fastest}
-    kept = {key: call for key, call in candidates.items() if key[0] not in behind and pilot[key].seconds <= CLOSE * best[key[0]]}
-    times = interleaved(kept, budget=settings.budget, rounds=settings.rounds)
-    return {key: timing for key, timing in pilot.items() if key[0] in behind} | times
+    rivals = [key for key in candidates if key[0] not in (OURS, NUMBA, PEAK, TRAFFIC)]
+    fastest = min((best[name] for name, _ in rivals), default=0.0)
+    slow = {key for key in rivals if best[key[0]] > HOPELESS * fastest or pilot[key].seconds > CLOSE * best[key[0]]}
+    race.drop(slow)
+    race.run(settings.budget, settings.rounds - 2)
+    times = race.timings()
+    return {key: times[key] for key in candidates if key not in slow or best[key[0]] > HOPELESS * fastest}
 
 
 def _first_line(error: Exception) -> str:

@@ -24,9 +24,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows whose label contains the text (may be repeated)")
-    parser.add_argument("--direction", choices=DIRECTIONS, action="append", help="default: all three")
+    parser.add_argument("--direction", choices=DIRECTIONS, action="append", help="may be repeated")
     parser.add_argument("--peers", nargs="*", choices=peers.NAMES, default=list(peers.NAMES), help="default: all four")
-    parser.add_argument("--quick", action="store_true", help="a fraction of the samples")
+    parser.add_argument("--quick", action="store_true", help="few samples, no second thread, and not both directions together")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--no-numba", dest="numba", action="store_false", help="leave out fastnn's own Numba kernels")
@@ -44,10 +44,17 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
     found, missing = peers.load(options.peers, options.threads)
-    budget, rounds = (0.1, 3) if options.quick else (0.5, 7)
-    numba = options.numba and isa.level() != isa.NONE and has_numba()
-    directions = tuple(options.direction or DIRECTIONS)
-    settings = Settings(found, options.dtype, options.threads, budget, rounds, directions, numba)
+    budget, rounds, directions = (0.1, 3, DIRECTIONS[:2]) if options.quick else (0.5, 7, DIRECTIONS)
+    settings = Settings(
+        found,
+        options.dtype,
+        options.threads,
+        budget,
+        rounds,
+        tuple(options.direction or directions),
+        numba=options.numba and isa.level() != isa.NONE and has_numba(),
+        two_threads=not options.quick and options.threads == 1,
+    )
     table = report.Report(report.versions(settings), [name for name in peers.NAMES if name not in found])
     old = report.Report.load(options.json) if options.keep and options.json.exists() else None
     if old is not None:

@@ -35,7 +35,7 @@ SMALL = (
 
 def settings(**found):
     """As fast as it goes, against these peers."""
-    return Settings(found, "float32", 1, 0.0, 1, DIRECTIONS, False)
+    return Settings(found, "float32", 1, 0.0, 3, DIRECTIONS, False, False)
 
 
 def peer(variants):
@@ -215,6 +215,6 @@ def test_the_command_writes_markdown_json_and_a_picture(tmp_path, capsys):
     assert "The table does not count: PyTorch, JAX, ONNX Runtime not installed" in capsys.readouterr().out
     text = markdown.read_text()
     assert "| relu 1e3 | backward |" in text and "| linear 1x4->4, time of a call | forward |" in text
-    assert len(report.Report.load(json).results) == 6
+    assert len(report.Report.load(json).results) == 4
     picture.main([str(json), "--picture", str(image)])
     assert image.stat().st_size > 10_000

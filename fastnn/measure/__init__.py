@@ -1,7 +1,7 @@
 """Measuring: what each layer costs, whether each kernel agrees with the reference, and which of several functions is faster."""
 
 from .costs import LayerCost, StepCost, layer_costs
-from .timing import Timing, interleaved
+from .timing import Race, Timing, interleaved
 from .verification import KernelCheck, verify
 
-__all__ = ["KernelCheck", "LayerCost", "StepCost", "Timing", "interleaved", "layer_costs", "verify"]
+__all__ = ["KernelCheck", "LayerCost", "Race", "StepCost", "Timing", "interleaved", "layer_costs", "verify"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import repeat
 from time import perf_counter
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from fastnn.functional import checks
 
 _SAMPLE = 200e-6  # a sample lasts at least this long: a thousand times what the clock resolves
 _WARM = 5e-3  # shorter calls are warmed up before each sample, since the others have emptied the caches
+
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Timing(NamedTuple):
@@ -37,13 +40,80 @@ class Timing(NamedTuple):
     calls: int
 
 
-def interleaved(
-    functions: Mapping[str, Callable[[], object]], *, budget: float = 1.0, quantile: float = 0.1, rounds: int = 7
-) -> dict[str, Timing]:
-    """Time rival functions in turn, a sample of each in every round, without the garbage collector.
+class Race(Generic[Name]):
+    """Rival functions that are timed in turn, as long as one likes.
 
-    A sample is as many calls as last 0.2 ms, after one more that warms the caches; nothing is subtracted. Noise only ever adds time,
-    so the low quantile tells what the code costs, and more steadily than the minimum does.
+    A sample is as many calls as last 0.2 ms, after one more that warms the caches; nothing is subtracted. Every round takes a sample of
+    each function, without the garbage collector. Noise only ever adds time, so a low quantile tells what the code costs, and more
+    steadily than the minimum does.
+
+    Parameters
+    ----------
+    functions : mapping of str to callable
+        Called without arguments.
+
+    Examples
+    --------
+    >>> from fastnn.measure import Race
+    >>> race = Race({"short": lambda: sum(range(10)), "long": lambda: sum(range(10_000))})
+    >>> race.run(budget=0.02)
+    >>> race.drop(["long"])
+    >>> race.run(budget=0.02)
+    >>> times = race.timings()
+    >>> times["short"].samples > times["long"].samples
+    True
+    """
+
+    def __init__(self, functions: Mapping[Name, Callable[[], object]]) -> None:
+        self._functions = dict(functions)
+        self._calls: dict[Name, int] = {}
+        self._samples: dict[Name, list[float]] = {name: [] for name in functions}
+
+    def run(self, budget: float = 1.0, rounds: int = 7) -> None:
+        """Time all that have not been dropped, for ``budget`` seconds together but at least for so many rounds."""
+        budget = checks.real("budget", budget, 0.0)
+        rounds = checks.integer("rounds", rounds, 1)
+        enabled = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
+            for name, function in self._functions.items():
+                if name not in self._calls:
+                    self._calls[name] = _calibrate(function)
+            names = list(self._functions)
+            end = perf_counter() + budget
+            done = 0
+            while done < rounds or perf_counter() < end:
+                for _ in names:
+                    self._sample(names[0])
+                    names.append(names.pop(0))
+                names.append(names.pop(0))  # nobody always follows the same rival
+                done += 1
+        finally:
+            if enabled:
+                gc.enable()
+
+    def drop(self, names: Iterable[Name]) -> None:
+        """Time these no more; what was measured of them stays."""
+        for name in names:
+            del self._functions[name]
+
+    def timings(self, quantile: float = 0.1) -> dict[Name, Timing]:
+        """What was measured, of those too that were dropped, in the order in which they were given."""
+        quantile = checks.real("quantile", quantile, 0.0, 1.0)
+        return {name: _timing(values, self._calls[name], quantile) for name, values in self._samples.items() if values}
+
+    def _sample(self, name: Name) -> None:
+        samples, function, count = self._samples[name], self._functions[name], self._calls[name]
+        if not samples or samples[-1] < _WARM:
+            function()
+        samples.append(_run(function, count) / count)
+
+
+def interleaved(
+    functions: Mapping[Name, Callable[[], object]], *, budget: float = 1.0, quantile: float = 0.1, rounds: int = 7
+) -> dict[Name, Timing]:
+    """Time rival functions in turn, as :class:`Race` does.
 
     Parameters
     ----------
@@ -68,26 +138,10 @@ def interleaved(
     >>> times["short"].seconds < times["long"].seconds
     True
     """
-    budget = checks.real("budget", budget, 0.0)
     quantile = checks.real("quantile", quantile, 0.0, 1.0)
-    rounds = checks.integer("rounds", rounds, 1)
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        calls = {name: _calibrate(function) for name, function in functions.items()}
-        samples: dict[str, list[float]] = {name: [] for name in functions}
-        names = list(functions)
-        end = perf_counter() + budget
-        done = 0
-        while done < rounds or perf_counter() < end:
-            for name in names[done % len(names) :] + names[: done % len(names)]:  # nobody always follows the same rival
-                samples[name].append(_sample(functions[name], calls[name], samples[name]))
-            done += 1
-    finally:
-        if enabled:
-            gc.enable()
-    return {name: _timing(values, calls[name], quantile) for name, values in samples.items()}
+    race = Race(functions)
+    race.run(budget, rounds)
+    return race.timings(quantile)
 
 
 def _calibrate(function: Callable[[], object]) -> int:
@@ -99,12 +153,6 @@ def _calibrate(function: Callable[[], object]) -> int:
     while _run(function, count) < _SAMPLE:
         count *= 2
     return count
-
-
-def _sample(function: Callable[[], object], count: int, before: list[float]) -> float:
-    if not before or before[-1] < _WARM:
-        function()
-    return _run(function, count) / count
 
 
 def _run(function: Callable[[], object], count: int) -> float:
