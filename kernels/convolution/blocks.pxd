@@ -7,7 +7,6 @@ phases (columns 0, sw, 2 sw, ...; 1, sw + 1, ...), so that neighbouring outputs 
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.patches cimport valid_begin, valid_end
 
 cdef extern from "simd/few_channels.h" nogil:
     enum:
@@ -23,15 +22,28 @@ cdef extern from "simd/few_channels.h" nogil:
     void taps_f64 "fastnn_taps_f64"(
         Py_ssize_t tile, Py_ssize_t taps, const Py_ssize_t* offset, const double* panel, const double* source, const Unit* unit,
         double* out, Py_ssize_t stride, Py_ssize_t channels, int add) noexcept
-    void fill_row_f32 "fastnn_fill_row_f32"(
-        float* target, Py_ssize_t width, Py_ssize_t begin, Py_ssize_t end, const float* source) noexcept
-    void fill_row_f64 "fastnn_fill_row_f64"(
-        double* target, Py_ssize_t width, Py_ssize_t begin, Py_ssize_t end, const double* source) noexcept
+    void fill_rows_f32 "fastnn_fill_rows_f32"(
+        float* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const float* source, Py_ssize_t row,
+        Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
+    void fill_rows_f64 "fastnn_fill_rows_f64"(
+        double* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const double* source, Py_ssize_t row,
+        Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
+    void fill_phases_f32 "fastnn_fill_phases_f32"(
+        float* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const float* source, Py_ssize_t row,
+        Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
+    void fill_phases_f64 "fastnn_fill_phases_f64"(
+        double* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const double* source, Py_ssize_t row,
+        Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
 
 cdef struct Block:
     Py_ssize_t rows, columns         # of the output
     Py_ssize_t in_rows, in_columns   # under them; in_columns of one phase
     Py_ssize_t phases, pitch, plane  # elements from row to row, from channel to channel
+
+
+cdef inline char* aligned(void* pointer) noexcept nogil:
+    """The next whole cache line."""
+    return <char*> ((<size_t> pointer + 63) & ~<size_t> 63)
 
 
 cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t step) noexcept nogil:
@@ -49,51 +61,76 @@ cdef inline Block make_block(
     block.columns = min(columns, spans * lanes)
     block.rows = (rows + (rows + most - 1) // most - 1) // max((rows + most - 1) // most, 1)
     block.in_rows = (block.rows - 1) * sh + reach_h + 1
-    block.in_columns = round_up(block.columns, lanes) + reach_w // sw
+    block.in_columns = round_up(block.columns + reach_w // sw, lanes)
     block.phases = sw
     block.pitch = sw * block.in_columns
     block.plane = block.in_rows * block.pitch
     return block
 
 
-cdef inline void gather_row(
-    const real* row, Py_ssize_t W, Py_ssize_t first, Py_ssize_t stride, Py_ssize_t count, real* target
-) noexcept nogil:
-    """target[t] = row[first + t stride], zero outside the row; up to a vector behind it may be overwritten."""
-    cdef Py_ssize_t begin = min(valid_begin(first, stride), count), end = max(begin, valid_end(first, stride, W, count)), t
-    if stride == 1:
-        if real is float:
-            fill_row_f32(target, count, begin, end, row + first + begin)
-        else:
-            fill_row_f64(target, count, begin, end, row + first + begin)
-        return
-    for t in range(begin):
-        target[t] = 0
-    if stride == 2:
-        for t in range(end - begin):
-            target[begin + t] = row[first + 2 * begin + 2 * t]
-    else:
-        for t in range(begin, end):
-            target[t] = row[first + t * stride]
-    for t in range(end, count):
-        target[t] = 0
-
-
 cdef inline void fill_block(
-    real* target, const Block* block, const real* x, Py_ssize_t channels, Py_ssize_t H, Py_ssize_t W, Py_ssize_t row, Py_ssize_t column
+    real* target, const Block* block, const real* x, Py_ssize_t channels, Py_ssize_t H, Py_ssize_t W, Py_ssize_t row,
+    Py_ssize_t column,
 ) noexcept nogil:
-    """The input from (row, column) on, which may lie outside. Row after row, since a row may spill into the next."""
-    cdef Py_ssize_t c, r, phase
+    """The input from (row, column) on, which may lie outside."""
+    cdef Py_ssize_t first = min(max(-row, 0), block.in_rows), last = max(min(H - row, block.in_rows), first)
+    cdef Py_ssize_t begin = max(-column, 0), end = max(W - column, begin), _c
+    cdef const real* source = x + row * W + column
+    for _c in range(channels):
+        if block.phases == 1:
+            if real is float:
+                fill_rows_f32(target, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
+            else:
+                fill_rows_f64(target, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
+        elif block.phases == 2:
+            if real is float:
+                fill_phases_f32(target, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
+            else:
+                fill_phases_f64(target, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
+        else:
+            fill_strided(target, block, source, W, first, last, begin, end)
+        target += block.plane
+        source += H * W
+
+
+cdef inline void fill_strided(
+    real* target, const Block* block, const real* source, Py_ssize_t W, Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin,
+    Py_ssize_t end,
+) noexcept nogil:
+    """One channel in any number of phases."""
+    cdef Py_ssize_t r, phase, t, at
+    for r in range(block.in_rows):
+        for phase in range(block.phases):
+            for t in range(block.in_columns):
+                at = t * block.phases + phase
+                target[r * block.pitch + phase * block.in_columns + t] = (
+                    source[r * W + at] if first <= r < last and begin <= at < end else 0)
+
+
+cdef inline void spread_block(
+    real* target, const Block* block, const real* dy, Py_ssize_t P, Py_ssize_t Q, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t row,
+    Py_ssize_t column,
+) noexcept nogil:
+    """dy with sh - 1 rows and sw - 1 columns of zeros between its elements, from (row, column) of that on; one phase."""
+    cdef Py_ssize_t first = (max(column, 0) + sw - 1) // sw, r, q
+    cdef Py_ssize_t last = min(Q, (max(column + block.in_columns, 0) + sw - 1) // sw)
     cdef real* to
-    for c in range(channels):
-        for r in range(block.in_rows):
-            to = target + c * block.plane + r * block.pitch
-            if row + r < 0 or row + r >= H:
-                memset(to, 0, block.pitch * sizeof(real))
-                continue
-            for phase in range(block.phases):
-                gather_row(
-                    x + (c * H + row + r) * W, W, column + phase, block.phases, block.in_columns, to + phase * block.in_columns)
+    cdef const real* source
+    if sh == 1 and sw == 1:
+        fill_block(target, block, dy, 1, P, Q, row, column)
+        return
+    memset(target, 0, block.plane * sizeof(real))
+    for r in range(block.in_rows):
+        if row + r < 0 or (row + r) % sh != 0 or row + r >= P * sh:
+            continue
+        to = target + r * block.pitch - column
+        source = dy + (row + r) // sh * Q
+        if sw == 2:
+            for q in range(first, last):
+                to[2 * q] = source[q]
+        else:
+            for q in range(first, last):
+                to[q * sw] = source[q]
 
 
 cdef inline Py_ssize_t list_units(

@@ -13,7 +13,8 @@ from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport (
-    MOST_SPANS, SPAN_BYTES, Block, Unit, convolve_units, fill_block, list_units, make_block, pack_panels, padded_channels,
+    MOST_SPANS, SPAN_BYTES, Block, Unit, aligned, convolve_units, fill_block, list_units, make_block, pack_panels,
+    padded_channels,
 )
 from fastnn.kernels.convolution.patches cimport Geometry
 from fastnn.kernels.parallel cimport threads_for
@@ -32,9 +33,9 @@ cdef extern from "simd/few_channels.h" nogil:
     ) noexcept
 
 cdef enum:
+    MOST_STEP = 4        # strides: the phases of a row
     MOST_CHANNELS = 16   # of one group
     MOST_TAPS = 512
-    MOST_STEP = 4        # strides: the phases of a row
     MOST_REACH = 128     # rows or columns between a kernel's first and last tap
     BLOCK_UNITS = 256    # vectors of pixels in a block of the forward pass and of dx
     DW_UNITS = 96        # and of dw, where each lane adds up as many products in float32
@@ -51,11 +52,6 @@ cdef inline bint few_channels_fits(const Geometry* g) noexcept nogil:
 
 cdef inline int _threads(const Geometry* g, Py_ssize_t units) noexcept nogil:
     return <int> min(<Py_ssize_t> threads_for(g.N * g.groups * g.O * g.P * g.Q * g.C * g.KH * g.KW // 16), max(units, 1))
-
-
-cdef inline char* aligned(void* pointer) noexcept nogil:
-    """The next whole cache line."""
-    return <char*> ((<size_t> pointer + 63) & ~<size_t> 63)
 
 
 cdef inline void list_offsets(Py_ssize_t* offset, const Geometry* g, const Block* block) noexcept nogil:

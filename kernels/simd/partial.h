@@ -10,19 +10,50 @@
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define FASTNN_SPAN_BYTES 64
+#define FASTNN_LANES_f32 16
+#define FASTNN_LANES_f64 8
 #elif defined(__AVX2__)
 #include <immintrin.h>
 #define FASTNN_SPAN_BYTES 32
+#define FASTNN_LANES_f32 8
+#define FASTNN_LANES_f64 4
 /* A window of eight lanes that begins at 8 - count has count lanes set. */
 static const int fastnn_lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #else
 #define FASTNN_SPAN_BYTES 16
+#define FASTNN_LANES_f32 4
+#define FASTNN_LANES_f64 2
 #endif
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FASTNN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+#ifndef FASTNN_SHUFFLE
+#define FASTNN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (FASTNN_OF(lane_numbers)){__VA_ARGS__})
+#endif
+
+/* n lanes, no fewer than low and no more than there are */
+#define FASTNN_CLAMP(n, low) ((n) < (low) ? (low) : (n) < FASTNN_LANES ? (n) : FASTNN_LANES)
+
+/* Every other lane of two vectors. */
+#define FASTNN_EVEN_2(i) i, i + 2
+#define FASTNN_EVEN_4(i) FASTNN_EVEN_2(i), FASTNN_EVEN_2(i + 4)
+#define FASTNN_EVEN_8(i) FASTNN_EVEN_4(i), FASTNN_EVEN_4(i + 8)
+#define FASTNN_EVEN_16(i) FASTNN_EVEN_8(i), FASTNN_EVEN_8(i + 16)
+#define FASTNN_LANES_OF_(lanes, i) FASTNN_EVEN_##lanes(i)
+#define FASTNN_LANES_OF(lanes, i) FASTNN_LANES_OF_(lanes, i)
+#define FASTNN_EVEN(lanes) FASTNN_LANES_OF(lanes, 0)
+#define FASTNN_ODD(lanes) FASTNN_LANES_OF(lanes, 1)
 
 #define FASTNN_REAL float
 #define FASTNN_OF(name) fastnn_##name##_f32
+#define FASTNN_LANES FASTNN_LANES_f32
+#define FASTNN_REAL_INTEGER int
 #if defined(__AVX512F__)
+#define FASTNN_LOAD_BETWEEN(p, low, high) _mm512_maskz_loadu_ps((__mmask16)(((1u << (high)) - 1) & ~0u << (low)), p)
 #define FASTNN_LOAD_MASKED(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
 #define FASTNN_STORE_MASKED(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), (__m512)(v))
 #define FASTNN_KEEP_MASKED(v, n) _mm512_maskz_mov_ps((__mmask16)((1u << (n)) - 1), (__m512)(v))
@@ -30,11 +61,15 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #elif defined(__AVX2__)
 #define FASTNN_MASK(n) _mm256_loadu_si256((const __m256i *)(fastnn_lane_mask + 8 - (n)))
 #define FASTNN_LOAD_MASKED(p, n) _mm256_maskload_ps(p, FASTNN_MASK(n))
+#define FASTNN_LOAD_BETWEEN(p, low, high) _mm256_maskload_ps(p, _mm256_andnot_si256(FASTNN_MASK(low), FASTNN_MASK(high)))
 #define FASTNN_STORE_MASKED(p, v, n) _mm256_maskstore_ps(p, FASTNN_MASK(n), (__m256)(v))
 #endif
 #include "partial.h"
 #undef FASTNN_REAL
 #undef FASTNN_OF
+#undef FASTNN_LANES
+#undef FASTNN_REAL_INTEGER
+#undef FASTNN_LOAD_BETWEEN
 #undef FASTNN_LOAD_MASKED
 #undef FASTNN_STORE_MASKED
 #undef FASTNN_KEEP_MASKED
@@ -43,7 +78,10 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 
 #define FASTNN_REAL double
 #define FASTNN_OF(name) fastnn_##name##_f64
+#define FASTNN_LANES FASTNN_LANES_f64
+#define FASTNN_REAL_INTEGER long long
 #if defined(__AVX512F__)
+#define FASTNN_LOAD_BETWEEN(p, low, high) _mm512_maskz_loadu_pd((__mmask8)(((1u << (high)) - 1) & ~0u << (low)), p)
 #define FASTNN_LOAD_MASKED(p, n) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p)
 #define FASTNN_STORE_MASKED(p, v, n) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
 #define FASTNN_KEEP_MASKED(v, n) _mm512_maskz_mov_pd((__mmask8)((1u << (n)) - 1), (__m512d)(v))
@@ -51,11 +89,15 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #elif defined(__AVX2__)
 #define FASTNN_MASK(n) _mm256_loadu_si256((const __m256i *)(fastnn_lane_mask_wide + 4 - (n)))
 #define FASTNN_LOAD_MASKED(p, n) _mm256_maskload_pd(p, FASTNN_MASK(n))
+#define FASTNN_LOAD_BETWEEN(p, low, high) _mm256_maskload_pd(p, _mm256_andnot_si256(FASTNN_MASK(low), FASTNN_MASK(high)))
 #define FASTNN_STORE_MASKED(p, v, n) _mm256_maskstore_pd(p, FASTNN_MASK(n), (__m256d)(v))
 #endif
 #include "partial.h"
 #undef FASTNN_REAL
 #undef FASTNN_OF
+#undef FASTNN_LANES
+#undef FASTNN_REAL_INTEGER
+#undef FASTNN_LOAD_BETWEEN
 #undef FASTNN_LOAD_MASKED
 #undef FASTNN_STORE_MASKED
 #undef FASTNN_KEEP_MASKED
@@ -66,6 +108,8 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #else
 
 typedef FASTNN_REAL FASTNN_OF(span) __attribute__((vector_size(FASTNN_SPAN_BYTES), aligned(sizeof(FASTNN_REAL)), may_alias));
+
+typedef FASTNN_REAL_INTEGER FASTNN_OF(lane_numbers) __attribute__((vector_size(FASTNN_SPAN_BYTES)));
 
 static inline FASTNN_OF(span) FASTNN_OF(load)(const FASTNN_REAL *p) { return *(const FASTNN_OF(span) *)p; }
 
@@ -122,21 +166,65 @@ static inline FASTNN_REAL FASTNN_OF(fold)(FASTNN_OF(span) v) {
 #endif
 }
 
-/* target[0..width) = zeros, then source[0..end - begin) at begin, then zeros; up to a vector behind it may be overwritten. */
-static inline void FASTNN_OF(fill_row)(FASTNN_REAL *target, ptrdiff_t width, ptrdiff_t begin, ptrdiff_t end, const FASTNN_REAL *source) {
-    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
+/* Lanes low to high - 1 of p, zeros in the rest; nothing else is touched. */
+static inline FASTNN_OF(span) FASTNN_OF(load_between)(const FASTNN_REAL *p, ptrdiff_t low, ptrdiff_t high) {
+#ifdef FASTNN_LOAD_BETWEEN
+    return (FASTNN_OF(span))FASTNN_LOAD_BETWEEN(p, low, high);
+#else
+    FASTNN_REAL lanes[FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL)] = {0};
+    for (ptrdiff_t i = low; i < high; i++)
+        lanes[i] = p[i];
+    return FASTNN_OF(load)(lanes);
+#endif
+}
+
+/* Rows of a block, column of vectors after column so that the lanes that exist are found once:
+   target[r pitch + t] = source[r row + t] for first <= r < last and begin <= t < end, and zero in the rest of rows x width.
+   Nothing beyond is touched. */
+static void FASTNN_OF(fill_rows)(FASTNN_REAL *target, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t width, const FASTNN_REAL *source,
+                                 ptrdiff_t row, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin, ptrdiff_t end) {
     const FASTNN_OF(span) zero = {0};
-    ptrdiff_t t = 0;
-    for (; t < begin; t += lanes)
-        *(FASTNN_OF(span) *)(target + t) = zero;
-    for (t = begin; t + lanes <= end; t += lanes)
-        *(FASTNN_OF(span) *)(target + t) = FASTNN_OF(load)(source + t - begin);
-    if (t < end) {
-        *(FASTNN_OF(span) *)(target + t) = FASTNN_OF(load_part)(source + t - begin, end - t);
-        t += lanes;
+    for (ptrdiff_t t = 0; t < width; t += FASTNN_LANES) {
+        const ptrdiff_t low = FASTNN_CLAMP(begin - t, 0), high = FASTNN_CLAMP(end - t, low), count = FASTNN_CLAMP(width - t, 0);
+        FASTNN_REAL *to = target + t;
+        const FASTNN_REAL *from = source + first * row + t;
+        ptrdiff_t r = 0;
+        for (; r < first; r++, to += pitch)
+            FASTNN_OF(store_part)(to, zero, count);
+        if (low == 0 && high == FASTNN_LANES && count == FASTNN_LANES)
+            for (; r < last; r++, to += pitch, from += row)
+                *(FASTNN_OF(span) *)to = FASTNN_OF(load)(from);
+        else
+            for (; r < last; r++, to += pitch, from += row)
+                FASTNN_OF(store_part)(to, FASTNN_OF(load_between)(from, low, high), count);
+        for (; r < rows; r++, to += pitch)
+            FASTNN_OF(store_part)(to, zero, count);
     }
-    for (; t < width; t += lanes)
-        *(FASTNN_OF(span) *)(target + t) = zero;
+}
+
+/* The same with every other element in each of two phases of ``width``:
+   target[t] = source[2 t], target[width + t] = source[2 t + 1] */
+static void FASTNN_OF(fill_phases)(FASTNN_REAL *target, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t width,
+                                   const FASTNN_REAL *source, ptrdiff_t row, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin,
+                                   ptrdiff_t end) {
+    const FASTNN_OF(span) zero = {0};
+    for (ptrdiff_t t = 0; t < width; t += FASTNN_LANES) {
+        const ptrdiff_t low = FASTNN_CLAMP(begin - 2 * t, 0), high = FASTNN_CLAMP(end - 2 * t, low);
+        const ptrdiff_t next_low = FASTNN_CLAMP(begin - 2 * t - FASTNN_LANES, 0);
+        const ptrdiff_t next_high = FASTNN_CLAMP(end - 2 * t - FASTNN_LANES, next_low), count = FASTNN_CLAMP(width - t, 0);
+        FASTNN_REAL *to = target + t;
+        const FASTNN_REAL *from = source + first * row + 2 * t;
+        for (ptrdiff_t r = 0; r < rows; r++, to += pitch) {
+            FASTNN_OF(span) left = zero, right = zero;
+            if (r >= first && r < last) {
+                left = FASTNN_OF(load_between)(from, low, high);
+                right = FASTNN_OF(load_between)(from + FASTNN_LANES, next_low, next_high);
+                from += row;
+            }
+            FASTNN_OF(store_part)(to, FASTNN_SHUFFLE(left, right, FASTNN_EVEN(FASTNN_LANES)), count);
+            FASTNN_OF(store_part)(to + width, FASTNN_SHUFFLE(left, right, FASTNN_ODD(FASTNN_LANES)), count);
+        }
+    }
 }
 
 #endif

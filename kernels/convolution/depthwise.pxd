@@ -1,0 +1,271 @@
+"""Depthwise convolution, one input and one output channel a group, with square kernels of 3, 5 or 7 taps.
+
+A plane is copied band by band between zeros, its rows split into phases of the stride, and each band used as soon as it is
+there. dx is the convolution of dy, spread out by the stride, with the turned kernel. dw and db have a vector of partial sums for
+each tap: a float32 sum of 128 equal products may err by 16 eps, so at most BAND_UNITS vectors are added up in a register, BANDS
+of those in memory, and the lanes and the rest in double.
+"""
+
+from cython.parallel cimport prange
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, Block, aligned, make_block, spread_block
+from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.parallel cimport threads_for
+
+cdef extern from "simd/depthwise.h" nogil:
+    void band_f32 "fastnn_band_f32"(
+        Py_ssize_t kernel, Py_ssize_t stride, const float* w, float bias, const float* x, Py_ssize_t pitch,
+        const Py_ssize_t* at, float* y, Py_ssize_t y_row, Py_ssize_t rows, Py_ssize_t columns) noexcept
+    void band_f64 "fastnn_band_f64"(
+        Py_ssize_t kernel, Py_ssize_t stride, const double* w, double bias, const double* x, Py_ssize_t pitch,
+        const Py_ssize_t* at, double* y, Py_ssize_t y_row, Py_ssize_t rows, Py_ssize_t columns) noexcept
+    void band_products_f32 "fastnn_band_products_f32"(
+        Py_ssize_t kernel, Py_ssize_t stride, const float* x, Py_ssize_t pitch, const Py_ssize_t* at, const float* dy,
+        Py_ssize_t dy_row, Py_ssize_t rows, Py_ssize_t columns, float* sums) noexcept
+    void band_products_f64 "fastnn_band_products_f64"(
+        Py_ssize_t kernel, Py_ssize_t stride, const double* x, Py_ssize_t pitch, const Py_ssize_t* at, const double* dy,
+        Py_ssize_t dy_row, Py_ssize_t rows, Py_ssize_t columns, double* sums) noexcept
+    void fold_sums_f32 "fastnn_fold_sums_f32"(float* sums, Py_ssize_t count, double* total) noexcept
+    void fold_sums_f64 "fastnn_fold_sums_f64"(double* sums, Py_ssize_t count, double* total) noexcept
+
+cdef enum:
+    MOST_KERNEL = 7
+    BLOCK_UNITS = 256     # vectors of pixels in a block
+    BAND_ROWS = 16        # of pixels
+    BAND_UNITS = 64
+    BANDS = 32
+    CHANNELS = 16         # whose sums are kept side by side while the images pass
+
+cdef struct Pass:
+    Py_ssize_t K, sh                     # taps and stride down
+    Py_ssize_t H, W, spread_h, spread_w  # what is read, with spread - 1 zeros between its elements
+    Py_ssize_t top, left                 # zeros in front of it
+    Py_ssize_t P, Q                      # what results
+    Block block
+    Py_ssize_t at[MOST_KERNEL]           # where a tap lies in a row of the block
+
+
+cdef inline bint depthwise_fits(const Geometry* g) noexcept nogil:
+    return (
+        g.C == 1 and g.O == 1 and g.KH == g.KW and 3 <= g.KH <= MOST_KERNEL and g.KH % 2 == 1
+        and g.sh <= 2 and g.sw <= 2 and g.dh == 1 and g.dw == 1
+    )
+
+
+cdef inline int _threads(const Geometry* g, Py_ssize_t units) noexcept nogil:
+    return <int> max(min(<Py_ssize_t> threads_for(g.N * g.groups * g.P * g.Q * g.KH * g.KW // 16), units), 1)
+
+
+cdef inline void _divide(Pass* s, Py_ssize_t sw, Py_ssize_t lanes) noexcept nogil:
+    cdef Py_ssize_t v
+    s.block = make_block(s.P, s.Q, s.sh, sw, s.K - 1, s.K - 1, BLOCK_UNITS // (s.sh * sw), lanes)
+    for v in range(s.K):
+        s.at[v] = v % sw * s.block.in_columns + v // sw
+
+
+cdef inline Pass forward_pass(const Geometry* g, Py_ssize_t lanes) noexcept nogil:
+    """From x to y."""
+    cdef Pass s
+    s.K, s.sh, s.H, s.W, s.spread_h, s.spread_w, s.top, s.left, s.P, s.Q = g.KH, g.sh, g.H, g.W, 1, 1, g.top, g.left, g.P, g.Q
+    _divide(&s, g.sw, lanes)
+    return s
+
+
+cdef inline Pass dx_pass(const Geometry* g, Py_ssize_t lanes) noexcept nogil:
+    """From dy to dx."""
+    cdef Pass s
+    s.K, s.sh, s.H, s.W, s.spread_h, s.spread_w = g.KH, 1, g.P, g.Q, g.sh, g.sw
+    s.top, s.left, s.P, s.Q = g.KH - 1 - g.top, g.KW - 1 - g.left, g.H, g.W
+    _divide(&s, 1, lanes)
+    return s
+
+
+cdef inline Py_ssize_t fill_band(
+    real* buffer, const real* plane, const Pass* s, Py_ssize_t p, Py_ssize_t q, Py_ssize_t filled, Py_ssize_t rows
+) noexcept nogil:
+    """Of the block for results from (p, q) on: what its first ``rows`` results need, of which ``filled`` rows are there."""
+    cdef Block band = s.block
+    band.in_rows = (rows - 1) * s.sh + s.K - filled
+    band.plane = band.in_rows * band.pitch
+    spread_block(
+        buffer + filled * band.pitch, &band, plane, s.H, s.W, s.spread_h, s.spread_w, p * s.sh - s.top + filled,
+        q * band.phases - s.left)
+    return filled + band.in_rows
+
+
+cdef inline void convolve_plane(
+    const real* plane, const real* w, real bias, real* result, const Pass* s, real* buffer
+) noexcept nogil:
+    cdef Py_ssize_t p = 0, q, r, rows, columns, n, filled
+    while p < s.P:
+        rows = min(s.block.rows, s.P - p)
+        q = 0
+        while q < s.Q:
+            columns = min(s.block.columns, s.Q - q)
+            r = filled = 0
+            while r < rows:
+                n = min(<Py_ssize_t> BAND_ROWS, rows - r)
+                filled = fill_band(buffer, plane, s, p, q, filled, r + n)
+                if real is float:
+                    band_f32(
+                        s.K, s.sh, w, bias, buffer + r * s.sh * s.block.pitch, s.block.pitch, s.at, result + (p + r) * s.Q + q,
+                        s.Q, n, columns)
+                else:
+                    band_f64(
+                        s.K, s.sh, w, bias, buffer + r * s.sh * s.block.pitch, s.block.pitch, s.at, result + (p + r) * s.Q + q,
+                        s.Q, n, columns)
+                r += n
+            q += s.block.columns
+        p += s.block.rows
+
+
+# ----------------------------------------------------------------------------------------------------------------------- forward
+
+
+cdef inline void depthwise_planes(
+    const real* x, const real* w, const real* b, real* y, const Geometry* g, const Pass* s, Py_ssize_t first, Py_ssize_t last,
+    real* buffer,
+) noexcept nogil:
+    """Planes first to last, counted over images and channels."""
+    cdef Py_ssize_t plane, channel
+    for plane in range(first, last):
+        channel = plane % g.groups
+        convolve_plane(
+            x + plane * g.H * g.W, w + channel * g.KH * g.KW, b[channel] if b != NULL else 0, y + plane * g.P * g.Q, s, buffer)
+
+
+cdef inline int depthwise_forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), planes = g.N * g.groups
+    cdef Pass s = forward_pass(g, lanes)
+    cdef Py_ssize_t space = 64 + (s.block.plane + 2 * lanes) * sizeof(real)
+    cdef int threads = _threads(g, planes), t
+    cdef char* workspace = <char*> malloc(threads * space)
+    if workspace == NULL:
+        return -1
+    if threads == 1:
+        depthwise_planes(x, w, b, y, g, &s, 0, planes, <real*> aligned(workspace))
+    else:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            depthwise_planes(
+                x, w, b, y, g, &s, planes * t // threads, planes * (t + 1) // threads, <real*> aligned(workspace + t * space))
+    free(workspace)
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------- backward
+
+
+cdef struct Sums:                 # of one channel
+    Py_ssize_t taps, bands        # vectors less one; how many bands were added up
+    double* total
+
+
+cdef inline void fold(real* vectors, Sums* sums) noexcept nogil:
+    sums.bands = 0
+    if real is float:
+        fold_sums_f32(vectors, sums.taps + 1, sums.total)
+    else:
+        fold_sums_f64(vectors, sums.taps + 1, sums.total)
+
+
+cdef inline void add_band(
+    const real* dy, const real* source, const Pass* s, Py_ssize_t rows, Py_ssize_t columns, real* vectors, Sums* sums
+) noexcept nogil:
+    """Whole vectors of columns first, then what is left of a row."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), q = 0, n
+    while q < columns:
+        n = min(max((columns - q) // lanes, 1), BAND_UNITS // BAND_ROWS) * lanes
+        if sums.bands == BANDS:
+            fold(vectors, sums)
+        sums.bands += 1
+        if real is float:
+            band_products_f32(s.K, s.sh, source + q, s.block.pitch, s.at, dy + q, s.Q, rows, min(n, columns - q), vectors)
+        else:
+            band_products_f64(s.K, s.sh, source + q, s.block.pitch, s.at, dy + q, s.Q, rows, min(n, columns - q), vectors)
+        q += n
+
+
+cdef inline void add_plane(
+    const real* dy, const real* x, const Pass* s, real* buffer, real* vectors, Sums* sums
+) noexcept nogil:
+    """The plane's part in dw and db."""
+    cdef Py_ssize_t p = 0, q, r, rows, n, filled
+    while p < s.P:
+        rows = min(s.block.rows, s.P - p)
+        q = 0
+        while q < s.Q:
+            r = filled = 0
+            while r < rows:
+                n = min(<Py_ssize_t> BAND_ROWS, rows - r)
+                filled = fill_band(buffer, x, s, p, q, filled, r + n)
+                add_band(
+                    dy + (p + r) * s.Q + q, buffer + r * s.sh * s.block.pitch, s, n, min(s.block.columns, s.Q - q), vectors, sums)
+                r += n
+            q += s.block.columns
+        p += s.block.rows
+
+
+cdef inline Py_ssize_t _sums_bytes(const Geometry* g) noexcept nogil:
+    return CHANNELS * (g.KH * g.KW + 1) * (SPAN_BYTES + sizeof(double))
+
+
+cdef inline void backward_channels(
+    const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g, const Pass* forward,
+    const Pass* back, Py_ssize_t first, Py_ssize_t count, char* workspace,
+) noexcept nogil:
+    """At most CHANNELS channels, in every image."""
+    cdef Py_ssize_t taps = g.KH * g.KW, lanes = SPAN_BYTES // sizeof(real), n, c, t, plane
+    cdef real* vectors = <real*> workspace
+    cdef double* totals = <double*> (workspace + CHANNELS * (taps + 1) * SPAN_BYTES)
+    cdef real* buffer = <real*> (workspace + _sums_bytes(g))
+    cdef real turned[CHANNELS * MOST_KERNEL * MOST_KERNEL]
+    cdef Sums sums[CHANNELS]
+    memset(workspace, 0, _sums_bytes(g))
+    for c in range(count):
+        sums[c].taps, sums[c].bands, sums[c].total = taps, 0, totals + c * (taps + 1)
+        for t in range(taps):
+            turned[c * taps + t] = w[(first + c) * taps + taps - 1 - t]
+    for n in range(g.N):
+        for c in range(count):
+            plane = n * g.groups + first + c
+            if dx != NULL:
+                convolve_plane(dy + plane * g.P * g.Q, turned + c * taps, <real> 0, dx + plane * g.H * g.W, back, buffer)
+            if dw != NULL or db != NULL:
+                add_plane(
+                    dy + plane * g.P * g.Q, x + plane * g.H * g.W, forward, buffer, vectors + c * (taps + 1) * lanes, &sums[c])
+    for c in range(count):
+        fold(vectors + c * (taps + 1) * lanes, &sums[c])
+        if dw != NULL:
+            for t in range(taps):
+                dw[(first + c) * taps + t] = <real> sums[c].total[t]
+        if db != NULL:
+            db[first + c] = <real> sums[c].total[taps]
+
+
+cdef inline int depthwise_backward(
+    const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g
+) noexcept nogil:
+    """dx, dw and db plane by plane, while dy is in the caches. Any of the results may be NULL."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), units = (g.groups + CHANNELS - 1) // CHANNELS, unit
+    cdef Pass forward = forward_pass(g, lanes), back = dx_pass(g, lanes)
+    cdef Py_ssize_t space = 64 + _sums_bytes(g) + (max(forward.block.plane, back.block.plane) + 2 * lanes) * sizeof(real)
+    cdef int threads = _threads(g, units), t
+    cdef char* workspace = <char*> malloc(threads * space)
+    if workspace == NULL:
+        return -1
+    if threads == 1:
+        for unit in range(units):
+            backward_channels(
+                dy, x, w, dx, dw, db, g, &forward, &back, unit * CHANNELS, min(g.groups - unit * CHANNELS, <Py_ssize_t> CHANNELS),
+                aligned(workspace))
+    else:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            for unit in range(units * t // threads, units * (t + 1) // threads):
+                backward_channels(
+                    dy, x, w, dx, dw, db, g, &forward, &back, unit * CHANNELS,
+                    min(g.groups - unit * CHANNELS, <Py_ssize_t> CHANNELS), aligned(workspace + t * space))
+    free(workspace)
+    return 0
