@@ -9,6 +9,10 @@ from fastnn.kernels.arrays cimport real
 cdef extern from *:
     void fetch "__builtin_prefetch"(const void* address, int write, int locality) noexcept nogil
 
+cdef enum:
+    LINE = 64      # bytes
+    AHEAD = 2048
+
 cdef extern from "simd/pointwise.h" nogil:
     enum:
         TILE "FASTNN_TILE"
@@ -76,8 +80,11 @@ cdef inline void gelu_slope_tile(real* x) noexcept nogil:
 
 
 cdef inline void take(real* tile, const real* source) noexcept nogil:
-    """A tile from memory; fetches what lies a few tiles further on."""
+    """A tile from memory; fetches what lies AHEAD bytes further on."""
+    cdef const char* ahead = <const char*> source + AHEAD
     cdef Py_ssize_t j
+    for j in range(TILE * sizeof(real) // LINE):
+        fetch(ahead + j * LINE, 0, 3)
     for j in range(TILE):
         tile[j] = source[j]
 

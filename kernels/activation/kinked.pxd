@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Activations made of straight pieces, and those that need no elementary function."""
 
 from fastnn.kernels.arrays cimport real
@@ -109,17 +110,19 @@ cdef inline void leaky_relu_slope(const real* dy, const real* x, real* dx, Py_ss
 
 
 cdef inline void softsign_loop(const real* x, const real* b, real* y, Py_ssize_t n, real p, real q, bint past) noexcept nogil:
+    cdef real one = 1
     cdef real t[TILE]
     cdef Py_ssize_t i = 0, j
     while i < n:
         take(t, x + i)
         for j in range(TILE):
-            t[j] = t[j] / (1 + (-t[j] if t[j] < 0 else t[j]))
+            t[j] = t[j] / (one + (-t[j] if t[j] < 0 else t[j]))
         put(y + i, t, past)
         i += TILE
 
 
 cdef inline void softsign_slope(const real* dy, const real* x, real* dx, Py_ssize_t n, real p, real q, bint past) noexcept nogil:
+    cdef real one = 1
     cdef real t[TILE]
     cdef real s[TILE]
     cdef Py_ssize_t i = 0, j
@@ -127,7 +130,7 @@ cdef inline void softsign_slope(const real* dy, const real* x, real* dx, Py_ssiz
         take(t, dy + i)
         take(s, x + i)
         for j in range(TILE):
-            s[j] = 1 + (-s[j] if s[j] < 0 else s[j])
+            s[j] = one + (-s[j] if s[j] < 0 else s[j])
             t[j] = t[j] / (s[j] * s[j])
         put(dx + i, t, past)
         i += TILE

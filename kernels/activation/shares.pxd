@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """The driver of all activations: cuts arrays into shares for the threads, and shares into whole tiles.
 
 Every loop has the same form, ``loop(a, b, y, n, p, q, past)`` with n a multiple of TILE: forward a is x; backward a is dy and b the

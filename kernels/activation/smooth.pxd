@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Activations made of exponentials."""
 
 from fastnn.kernels.arrays cimport real
@@ -15,6 +16,7 @@ cdef inline void sigmoid_loop(const real* x, const real* b, real* y, Py_ssize_t 
 
 
 cdef inline void sigmoid_slope(const real* dy, const real* y, real* dx, Py_ssize_t n, real p, real q, bint past) noexcept nogil:
+    cdef real one = 1
     cdef real t[TILE]
     cdef real s[TILE]
     cdef Py_ssize_t i = 0, j
@@ -22,7 +24,7 @@ cdef inline void sigmoid_slope(const real* dy, const real* y, real* dx, Py_ssize
         take(t, dy + i)
         take(s, y + i)
         for j in range(TILE):
-            t[j] = t[j] * s[j] * (1 - s[j])
+            t[j] = t[j] * s[j] * (one - s[j])
         put(dx + i, t, past)
         i += TILE
 
@@ -38,6 +40,7 @@ cdef inline void tanh_loop(const real* x, const real* b, real* y, Py_ssize_t n, 
 
 
 cdef inline void tanh_slope(const real* dy, const real* y, real* dx, Py_ssize_t n, real p, real q, bint past) noexcept nogil:
+    cdef real one = 1
     cdef real t[TILE]
     cdef real s[TILE]
     cdef Py_ssize_t i = 0, j
@@ -45,7 +48,7 @@ cdef inline void tanh_slope(const real* dy, const real* y, real* dx, Py_ssize_t 
         take(t, dy + i)
         take(s, y + i)
         for j in range(TILE):
-            t[j] = t[j] * (1 - s[j] * s[j])
+            t[j] = t[j] * (one - s[j] * s[j])
         put(dx + i, t, past)
         i += TILE
 
@@ -117,7 +120,7 @@ cdef inline void inner_tanh(const real* x, real* t) noexcept nogil:
 
 
 cdef inline void gelu_tanh_loop(const real* x, const real* b, real* y, Py_ssize_t n, real p, real q, bint past) noexcept nogil:
-    cdef real half = <real> 0.5
+    cdef real half = <real> 0.5, one = 1
     cdef real t[TILE]
     cdef real s[TILE]
     cdef Py_ssize_t i = 0, j
@@ -125,13 +128,13 @@ cdef inline void gelu_tanh_loop(const real* x, const real* b, real* y, Py_ssize_
         take(s, x + i)
         inner_tanh(s, t)
         for j in range(TILE):
-            t[j] = half * s[j] * (1 + t[j])
+            t[j] = half * s[j] * (one + t[j])
         put(y + i, t, past)
         i += TILE
 
 
 cdef inline void gelu_tanh_slope(const real* dy, const real* x, real* dx, Py_ssize_t n, real p, real q, bint past) noexcept nogil:
-    cdef real half = <real> 0.5, slope = <real> 0.79788456080286535588, cubic = <real> 0.044715
+    cdef real half = <real> 0.5, slope = <real> 0.79788456080286535588, cubic = <real> 0.044715, one = 1, three = 3
     cdef real d[TILE]
     cdef real t[TILE]
     cdef real s[TILE]
@@ -141,7 +144,7 @@ cdef inline void gelu_tanh_slope(const real* dy, const real* x, real* dx, Py_ssi
         take(s, x + i)
         inner_tanh(s, t)
         for j in range(TILE):
-            d[j] = d[j] * (half * (1 + t[j]) + half * s[j] * (1 - t[j] * t[j]) * slope * (1 + 3 * cubic * s[j] * s[j]))
+            d[j] = d[j] * (half * (one + t[j]) + half * s[j] * (one - t[j] * t[j]) * slope * (one + three * cubic * s[j] * s[j]))
         put(dx + i, d, past)
         i += TILE
 
@@ -162,6 +165,7 @@ cdef inline void silu_loop(const real* x, const real* b, real* y, Py_ssize_t n, 
 
 
 cdef inline void silu_slope(const real* dy, const real* x, real* dx, Py_ssize_t n, real p, real q, bint past) noexcept nogil:
+    cdef real one = 1
     cdef real d[TILE]
     cdef real t[TILE]
     cdef real s[TILE]
@@ -173,7 +177,7 @@ cdef inline void silu_slope(const real* dy, const real* x, real* dx, Py_ssize_t 
             s[j] = t[j]
         sigmoid_tile(s)
         for j in range(TILE):
-            d[j] = d[j] * s[j] * (1 + t[j] * (1 - s[j]))
+            d[j] = d[j] * s[j] * (one + t[j] * (one - s[j]))
         put(dx + i, d, past)
         i += TILE
 
