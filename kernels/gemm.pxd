@@ -30,16 +30,21 @@ cdef extern from "simd/transpose.h" nogil:
     void transpose_part_f64 "fastnn_transpose_part_f64"(
         const double* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t columns,
         double* out, Py_ssize_t width, Py_ssize_t padded) noexcept
-    void copy_rows_f32 "fastnn_copy_rows_f32"(
-        const float* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t count, float* out, Py_ssize_t width) noexcept
-    void copy_rows_f64 "fastnn_copy_rows_f64"(
-        const double* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t count, double* out, Py_ssize_t width) noexcept
+    void copy_panels_f32 "fastnn_copy_panels_f32"(
+        const float* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t n, float* out, Py_ssize_t width) noexcept
+    void copy_panels_f64 "fastnn_copy_panels_f64"(
+        const double* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t n, double* out, Py_ssize_t width) noexcept
 
 cdef enum:
-    BLOCK_K = 384         # a panel of A of this depth (21 KiB) stays in L1
-    BLOCK_COLUMNS = 384   # and the packed block of B (576 KiB in float32) in L2
-    IN_PLACE_ROWS = 48    # rows of C up to which packing B costs more than it saves, where its rows run along n
+    BLOCK_K = 512           # depth of a block in float32: a panel of A (28 KiB) stays in L1
+    BLOCK_BYTES = 2048      # and in bytes
+    BLOCK_ROWS = 112        # rows of A that are packed at a time, whole cache lines where they run along m
+    IN_PLACE_ROWS = 48      # rows of C up to which packing B costs more than it saves, where its rows run along n
     IN_PLACE_COLUMNS = 256  # and columns of C up to which packing A does
+
+cdef extern from *:
+    enum:
+        BLOCK_COLUMNS "(4 * FASTNN_TILE_BYTES)"  # the packed block of B (1 MiB with AVX-512) stays in L2
 
 
 cdef inline void tile(
@@ -75,28 +80,33 @@ cdef inline void pack_transposed(
 
 
 cdef inline void pack(
-    const real* source, Py_ssize_t stride, Py_ssize_t k_stride, Py_ssize_t count, Py_ssize_t k, Py_ssize_t width, real* panel
+    const real* source, Py_ssize_t stride, Py_ssize_t k_stride, Py_ssize_t count, Py_ssize_t k, Py_ssize_t width, real* panels
 ) noexcept nogil:
-    """panel[p][i] = source[i * stride + p * k_stride] for i < count, and zero for count <= i < width, at most a tile's columns."""
-    cdef Py_ssize_t i, p
+    """panels[i / width][p][i % width] = source[i * stride + p * k_stride] for i < count and p < k; the last panel is padded."""
+    cdef Py_ssize_t i = 0, p
+    cdef real* panel
     if stride == 1:
         if real is float:
-            copy_rows_f32(source, k_stride, k, count, panel, width)
+            copy_panels_f32(source, k_stride, k, count, panels, width)
         else:
-            copy_rows_f64(source, k_stride, k, count, panel, width)
-    elif k_stride == 1:
-        pack_transposed(source, stride, count, k, width, panel)
-    else:
-        if count < width:
-            memset(panel, 0, k * width * sizeof(real))
-        for i in range(count):
-            for p in range(k):
-                panel[p * width + i] = source[i * stride + p * k_stride]
+            copy_panels_f64(source, k_stride, k, count, panels, width)
+        return
+    if k_stride == 1:
+        while i < count:
+            pack_transposed(source + i * stride, stride, min(width, count - i), k, width, panels + i * k)
+            i += width
+        return
+    if count % width:
+        memset(panels + count // width * width * k, 0, k * width * sizeof(real))
+    for i in range(count):
+        panel = panels + i // width * width * k + i % width
+        for p in range(k):
+            panel[p * width] = source[i * stride + p * k_stride]
 
 
 cdef inline Py_ssize_t gemm_workspace(Py_ssize_t itemsize) noexcept nogil:
-    """Bytes of workspace that one thread needs in ``gemm``: a block of B and a panel of A."""
-    return itemsize * BLOCK_K * (BLOCK_COLUMNS + TILE_BYTES + TILE_ROWS)
+    """Bytes of workspace that one thread needs in ``product``: a block of B and one of A."""
+    return itemsize * BLOCK_K * (BLOCK_COLUMNS + TILE_BYTES + BLOCK_ROWS)
 
 
 cdef inline Py_ssize_t even_part(Py_ssize_t length, Py_ssize_t most) noexcept nogil:
@@ -117,18 +127,19 @@ cdef inline void multiply_block(
     narrower is ``edge``, packed. Rows of A are packed where ``packed_a`` is given.
     """
     cdef Py_ssize_t width = TILE_BYTES // sizeof(real), step = even_part(m, TILE_ROWS)
-    cdef Py_ssize_t i = 0, j, rows
+    cdef Py_ssize_t block = BLOCK_ROWS // step * step, i = 0, j, rows
     cdef const real* left
     while i < m:  # a range() with a step that is no literal would need the GIL
         rows = min(step, m - i)
         left = a + i * a_row
         if packed_a != NULL:
-            pack(left, a_row, a_k, rows, k, rows, packed_a)
-            left = packed_a
+            if i % block == 0:
+                pack(left, a_row, a_k, min(block, m - i), k, step, packed_a)
+            left = packed_a + i % block * k
         j = 0
         while j < n:
             tile(
-                rows, min(width, n - j), k, left, a_row if packed_a == NULL else 1, a_k if packed_a == NULL else rows,
+                rows, min(width, n - j), k, left, a_row if packed_a == NULL else 1, a_k if packed_a == NULL else step,
                 edge if n - j < width else b + j // width * b_panel, width if n - j < width else b_k,
                 c + i * c_row + j, c_row, offset(start, i * start_row + j), start_row,
             )
@@ -157,29 +168,26 @@ cdef inline void product(
 
     ``start`` is C itself, a matrix, one row for all (start_row 0) or NULL. ``workspace`` has ``gemm_workspace`` bytes.
     """
-    cdef Py_ssize_t width = TILE_BYTES // sizeof(real)
+    cdef Py_ssize_t width = TILE_BYTES // sizeof(real), most = BLOCK_BYTES // sizeof(real)
     cdef real* packed_b = <real*> workspace
-    cdef real* packed_a = packed_b + BLOCK_K * (BLOCK_COLUMNS + width) if n > IN_PLACE_COLUMNS else <real*> NULL
+    cdef real* packed_a = packed_b + most * (BLOCK_COLUMNS + width) if n > IN_PLACE_COLUMNS else <real*> NULL
     cdef bint in_place = b_column == 1 and m <= IN_PLACE_ROWS
-    cdef Py_ssize_t j0 = 0, p0, j, columns, depth
+    cdef Py_ssize_t j = 0, p, whole, columns, depth
     cdef const real* block
     if m == 0:
         return
-    while j0 < n:
-        columns = min(<Py_ssize_t> BLOCK_COLUMNS, n - j0)
-        p0 = 0
-        while p0 == 0 or p0 < k:
-            depth = min(<Py_ssize_t> BLOCK_K, k - p0)
-            block = b + p0 * b_k + j0 * b_column
-            j = columns // width * width if in_place else 0
-            while j < columns:
-                pack(block + j * b_column, b_column, b_k, min(width, columns - j), depth, width, packed_b + j * depth)
-                j += width
+    while j < n:
+        columns = min(<Py_ssize_t> BLOCK_COLUMNS, n - j)
+        p = 0
+        while p == 0 or p < k:
+            depth = min(most, k - p)
+            block = b + p * b_k + j * b_column
+            whole = columns // width * width if in_place else 0
+            pack(block + whole * b_column, b_column, b_k, columns - whole, depth, width, packed_b + whole * depth)
             multiply_block(
-                c + j0, c_row, c + j0 if p0 else offset(start, j0), c_row if p0 else start_row,
-                a + p0 * a_k, a_row, a_k,
+                c + j, c_row, c + j if p else offset(start, j), c_row if p else start_row, a + p * a_k, a_row, a_k,
                 block if in_place else packed_b, b_k if in_place else width, width if in_place else width * depth,
                 packed_b + columns // width * width * depth, packed_a, m, columns, depth,
             )
-            p0 += BLOCK_K
-        j0 += BLOCK_COLUMNS
+            p += most
+        j += BLOCK_COLUMNS

@@ -77,14 +77,24 @@
                 fastnn_store_first_##suffix(out + j * width, row[j], padded);                                       \
     }                                                                                                               \
                                                                                                                     \
-    /* out[i * width + j] = source[i * stride + j] for i < rows and j < count, zero for count <= j < width; width <= 2 L */ \
-    static void fastnn_copy_rows_##suffix(                                                                          \
-        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t count, real *out, ptrdiff_t width) {        \
-        const ptrdiff_t first = count < L ? count : L, room = width < L ? width : L;                                \
+    /* Rows of n elements cut into panels of that width, one behind the other, zero in the last one beyond n:                   \
+       out[j / width][i][j % width] = source[i * stride + j] for i < rows and j < n. Row by row, since rows may lie pages apart. */ \
+    static void fastnn_copy_panels_##suffix(                                                                        \
+        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t n, real *out, ptrdiff_t width) {            \
         for (ptrdiff_t i = 0; i < rows; i++, source += stride, out += width) {                                      \
-            fastnn_store_first_##suffix(out, fastnn_load_first_##suffix(source, first), room);                      \
-            if (width > L)                                                                                          \
-                fastnn_store_first_##suffix(out + L, fastnn_load_first_##suffix(source + first, count - first), width - L); \
+            real *target = out;                                                                                     \
+            ptrdiff_t j = 0;                                                                                        \
+            if (width == 2 * L)                                                                                     \
+                for (; j + width <= n; j += width, target += rows * width) {                                        \
+                    *(fastnn_vector_##suffix *)target = *(const fastnn_vector_##suffix *)(source + j);              \
+                    *(fastnn_vector_##suffix *)(target + L) = *(const fastnn_vector_##suffix *)(source + j + L);    \
+                }                                                                                                   \
+            for (; j < n; j += width, target += rows * width)                                                       \
+                for (ptrdiff_t l = 0; l < width; l += L) {                                                          \
+                    const ptrdiff_t left = n - j - l, room = width - l < L ? width - l : L;                         \
+                    const ptrdiff_t count = left < 0 ? 0 : left < room ? left : room;                               \
+                    fastnn_store_first_##suffix(target + l, fastnn_load_first_##suffix(source + j + l, count), room); \
+                }                                                                                                   \
         }                                                                                                           \
     }
 
