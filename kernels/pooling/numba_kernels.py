@@ -1,12 +1,14 @@
-"""Pooling, compiled just in time.
+"""Pooling, compiled just in time: strided windows in ``numba_maxima`` and ``numba_means``, adaptive and very wide ones here.
 
-The same plan as ahead of time: strided maxima go offset by offset over a line of outputs; means add up whole lines of a window's
-rows first, then columns, in double. The windows of each dimension are a table with one row for each window: begin, end and divisor.
+Those go by a table with one row for each window of a dimension: begin, end and divisor. Means add up whole lines of a window's rows first,
+then columns, in double.
 """
 
 import numpy as np
 
 from ..numba_support import kernel
+from .numba_maxima import max_planes, scatter_planes
+from .numba_means import WIDEST, global_means, mean_planes, spread_global, spread_planes
 from .operators import index_dtype
 
 
@@ -15,68 +17,13 @@ def _planes(array):
     return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])
 
 
-# Strided maxima
-
-
-@kernel
-def _take_larger(row, step, position, best, where):
-    """Compare one element of each window; the first element of a window is always taken."""
-    for j in range(best.size):
-        value = row[j * step]
-        taken = (value > best[j]) | (value != value) | (where[j] < 0)
-        best[j] = value if taken else best[j]
-        where[j] = position + j * step if taken else where[j]
-
-
-@kernel
-def _span(offset, step, size, count):
-    """The range of j < count for which ``offset + j step`` is in [0, size)."""
-    low = (-offset + step - 1) // step if offset < 0 else 0
-    high = (size - offset + step - 1) // step if offset < size else 0
-    return low, min(high, count)
-
-
-@kernel
-def _max_pool(x, kernel_size, stride, padding, dilation, y, indices):
-    planes, H, W = x.shape
-    _, OH, OW = y.shape
-    for p in range(planes):
-        plane = x[p].reshape(H * W)
-        for i in range(OH):
-            best, where = y[p, i], indices[p, i]
-            for j in range(OW):
-                best[j] = -np.inf
-                where[j] = -1
-            top = i * stride[0] - padding[0]
-            first, last = _span(top, dilation[0], H, kernel_size[0])
-            for m in range(first, last):
-                h = top + m * dilation[0]
-                # columns that only elements before the first window or after the last one have are skipped
-                first_n, last_n = _span((OW - 1) * stride[1] - padding[1], dilation[1], W + (OW - 1) * stride[1], kernel_size[1])
-                for n in range(first_n, last_n):
-                    w = n * dilation[1] - padding[1]
-                    low, high = _span(w, stride[1], W, OW)
-                    if low < high:
-                        position = h * W + w + low * stride[1]
-                        _take_larger(plane[position:], stride[1], position, best[low:high], where[low:high])
+# Maxima
 
 
 def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, y, indices):
     y = np.empty(indices.shape, x.dtype) if y is None else y
-    indices = np.empty(y.shape, index_dtype(x.shape, return_indices)) if indices is None else indices
-    _max_pool(_planes(x), kernel_size, stride, padding, dilation, _planes(y), _planes(indices))
-
-
-@kernel
-def _max_pool_backward(dy, indices, dx):
-    for p in range(dy.shape[0]):
-        target = dx[p]
-        for i in range(target.size):
-            target[i] = 0
-        for o in range(dy.shape[1]):
-            index = indices[p, o]
-            if index >= 0:
-                target[index] += dy[p, o]
+    kept = np.empty((1, 1, 1, 1), np.int16) if indices is None else indices
+    max_planes(_planes(x), kernel_size, stride, padding, dilation, _planes(y), _planes(kept), indices is not None)
 
 
 def max_pool2d_backward(dy, indices, kernel_size, stride, padding, dilation, x_shape, dx):
@@ -85,7 +32,7 @@ def max_pool2d_backward(dy, indices, kernel_size, stride, padding, dilation, x_s
 
 def adaptive_max_pool2d_backward(dy, indices, x_shape, dx):
     planes, outputs, inputs = dy.shape[0] * dy.shape[1], dy.shape[2] * dy.shape[3], dx.shape[2] * dx.shape[3]
-    _max_pool_backward(dy.reshape(planes, outputs), indices.reshape(planes, outputs), dx.reshape(planes, inputs))
+    scatter_planes(dy.reshape(planes, outputs), indices.reshape(planes, outputs), dx.reshape(planes, inputs))
 
 
 # Windows as tables
@@ -202,20 +149,33 @@ def _adaptive_axes(plane, windows):
 
 def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, y):
     rows, columns = _strided_axes(x, y, kernel_size, stride, padding, count_include_pad, divisor_override)
-    _mean(_planes(x), rows, columns, _planes(y))
+    if max(kernel_size) <= WIDEST:
+        mean_planes(_planes(x), kernel_size[1], stride[1], padding[1], rows, columns, _planes(y))
+    else:
+        _mean(_planes(x), rows, columns, _planes(y))
 
 
 def avg_pool2d_backward(dy, kernel_size, stride, padding, count_include_pad, divisor_override, x_shape, dx):
     rows, columns = _strided_axes(dx, dy, kernel_size, stride, padding, count_include_pad, divisor_override)
-    _spread(_planes(dy), rows, columns, _planes(dx))
+    if max(kernel_size) <= WIDEST:
+        by_row = _coverage(rows, dx.shape[2])
+        spread_planes(_planes(dy), kernel_size[1], stride[1], padding[1], rows, columns, by_row, _planes(dx))
+    else:
+        _spread(_planes(dy), rows, columns, _planes(dx))
 
 
 def adaptive_avg_pool2d(x, output_size, y):
-    _mean(_planes(x), *_adaptive_axes(x, y), _planes(y))
+    if y.shape[2:] == (1, 1):
+        global_means(x.reshape(y.size, x.shape[2] * x.shape[3]), y.reshape(y.size))
+    else:
+        _mean(_planes(x), *_adaptive_axes(x, y), _planes(y))
 
 
 def adaptive_avg_pool2d_backward(dy, x_shape, dx):
-    _spread(_planes(dy), *_adaptive_axes(dx, dy), _planes(dx))
+    if dy.shape[2:] == (1, 1):
+        spread_global(dy.reshape(dy.size), dx.reshape(dy.size, dx.shape[2] * dx.shape[3]))
+    else:
+        _spread(_planes(dy), *_adaptive_axes(dx, dy), _planes(dx))
 
 
 # Adaptive maxima
