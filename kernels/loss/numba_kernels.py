@@ -1,15 +1,18 @@
-"""Losses, compiled just in time: a small loop for each formula, and one for the sum, the scaling and the softmax that they share."""
+"""Losses, compiled just in time: a small loop for each formula, and one for the sum and the scaling that they share."""
 
 import numpy as np
 
 from ..elementary_numba import exp, log, log1p
 from ..numba_support import kernel
-from .numba_classes import classify, classify_rows, long_sum, position_exponentials
-
-
-@kernel
-def _store_sum(x, divisor, y):
-    y[0] = long_sum(x) / divisor
+from .numba_classes import (  # noqa: F401  # kernels of this family too
+    cross_entropy,
+    cross_entropy_backward,
+    cross_entropy_probabilities,
+    cross_entropy_probabilities_backward,
+    nll,
+    nll_backward,
+)
+from .numba_cross_entropy import store_sum
 
 
 @kernel
@@ -161,7 +164,7 @@ def _reduced(loss, reduction, y, weight, *args):
     if weight is not None:
         _multiply(losses, weight.reshape(-1))
     if reduction != "none":
-        _store_sum(losses, float(losses.size if reduction == "mean" else 1), y.reshape(1))
+        store_sum(losses, float(losses.size if reduction == "mean" else 1), y.reshape(1))
 
 
 def _propagated(gradient, reduction, dy, weight, dx, *args):
@@ -253,161 +256,3 @@ def perceptron_loss(x, target, reduction, y):
 
 def perceptron_loss_backward(dy, x, target, reduction, dx):
     _propagated(_margin_gradient, reduction, dy, None, dx, x, target, x.dtype.type(0))
-
-
-@kernel
-def _weigh(target, weight, ignored, total):
-    weights = 0.0
-    for i in range(target.size):
-        if target[i] != ignored:
-            weights += weight[target[i]]
-    total[0] = weights
-
-
-@kernel
-def _ones(weight):
-    for c in range(weight.size):
-        weight[c] = 1
-
-
-def _class_weights(weight, like, classes):
-    if weight is None:
-        weight = np.empty(classes, like.dtype)
-        _ones(weight)
-    return weight
-
-
-def _classify(x, target, probabilities, weight, ignored, smoothing, reduction, total, y, residual):
-    """Losses and gradients of (N, C, L); rows whose classes lie side by side have a kernel of their own."""
-    N, C, L = x.shape
-    losses = y if y is not None and reduction == "none" else np.empty((N, L), x.dtype)
-    residual = np.empty_like(x) if residual is None else residual
-    if L == 1:
-        t = np.empty(0, np.int64) if target is None else target.reshape(N)
-        p = np.empty((1, 0), x.dtype) if probabilities is None else probabilities.reshape(N, C)
-        classify_rows(x.reshape(N, C), t, p, weight, ignored, smoothing, losses.reshape(N), residual.reshape(N, C))
-    else:
-        t = np.empty((1, 0), np.int64) if target is None else target
-        p = np.empty((1, 1, 0), x.dtype) if probabilities is None else probabilities
-        classify(x, t, p, weight, ignored, smoothing, losses, residual)
-    if y is not None and reduction != "none":
-        _store_sum(losses.reshape(-1), float(total if reduction == "mean" else 1), y.reshape(1))
-
-
-def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction, y, residual, total):
-    weight = _class_weights(weight, x, x.shape[1])
-    total = np.empty(1, x.dtype) if total is None else total.reshape(1)
-    _weigh(target.reshape(-1), weight, ignore_index, total)
-    _classify(x, target, None, weight, ignore_index, label_smoothing, reduction, total[0], y, residual)
-
-
-def cross_entropy_probabilities(x, target, weight, label_smoothing, reduction, y, residual):
-    N, C, L = x.shape
-    _classify(x, None, target, _class_weights(weight, x, C), 0, label_smoothing, reduction, N * L, y, residual)
-
-
-@kernel
-def _scale_positions(residual, dy, dx):
-    """dx[n, c, l] = residual[n, c, l] dy[n, l]"""
-    for n in range(residual.shape[0]):
-        for c in range(residual.shape[1]):
-            _product(residual[n, c], dy[n], dx[n, c])
-
-
-@kernel
-def _scale_rows(residual, dy, dx):
-    for n in range(residual.shape[0]):
-        _scaled(residual[n], dy[n], dx[n])
-
-
-@kernel
-def _product(x, factors, y):
-    for i in range(x.size):
-        y[i] = x[i] * factors[i]
-
-
-@kernel
-def _scaled(x, factor, y):
-    for i in range(x.size):
-        y[i] = x[i] * factor
-
-
-def _scale_residual(dy, residual, total, reduction, dx):
-    N, C, L = residual.shape
-    if reduction != "none":
-        factor = dy.dtype.type(dy.item() / (total if reduction == "mean" else 1))
-        _scaled(residual.reshape(-1), factor, dx.reshape(-1))
-    elif L == 1:
-        _scale_rows(residual.reshape(N, C), dy.reshape(N), dx.reshape(N, C))
-    else:
-        _scale_positions(residual, dy, dx)
-
-
-def cross_entropy_backward(dy, residual, total, reduction, dx):
-    _scale_residual(dy, residual, np.float64(total.item()), reduction, dx)
-
-
-@kernel
-def _probability_gradients(x, weight, certain, dt):
-    """dt = (top - x + log_sum) w (1 - s)"""
-    N, C, L = x.shape
-    top, sums, log_sum = np.empty(L, x.dtype), np.empty(L, x.dtype), np.empty(L, x.dtype)
-    for n in range(N if C > 0 else 0):
-        position_exponentials(x[n], dt[n], top, sums, log_sum)
-        for c in range(C):
-            _probability_gradient(x[n, c], top, log_sum, weight[c] * certain, dt[n, c])
-
-
-@kernel
-def _probability_gradient(x, top, log_sum, weight, dt):
-    for j in range(x.size):
-        dt[j] = (top[j] - x[j] + log_sum[j]) * weight
-
-
-def cross_entropy_probabilities_backward(dy, x, weight, residual, label_smoothing, reduction, dx, dtarget):
-    N, C, L = x.shape
-    if dx is not None:
-        _scale_residual(dy, residual, np.float64(N * L), reduction, dx)
-    if dtarget is not None:
-        _probability_gradients(x, _class_weights(weight, x, C), x.dtype.type(1 - label_smoothing), dtarget)
-        _scale_residual(dy, dtarget, np.float64(N * L), reduction, dtarget)
-
-
-@kernel
-def _nll(x, target, weight, ignored, losses):
-    for n in range(target.shape[0]):
-        for j in range(target.shape[1]):
-            t = target[n, j]
-            losses[n, j] = 0 if t == ignored else -x[n, t, j] * weight[t]
-
-
-def nll(x, target, weight, ignore_index, reduction, y, total):
-    weight = _class_weights(weight, x, x.shape[1])
-    total = np.empty(1, x.dtype) if total is None else total.reshape(1)
-    _weigh(target.reshape(-1), weight, ignore_index, total)
-    if y is not None:
-        losses = y if reduction == "none" else np.empty(target.shape, x.dtype)
-        _nll(x, target, weight, ignore_index, losses)
-        if reduction != "none":
-            _store_sum(losses.reshape(-1), float(total[0] if reduction == "mean" else 1), y.reshape(1))
-
-
-@kernel
-def _nll_backward(dy, each, target, weight, ignored, dx):
-    flat = dx.reshape(dx.size)
-    for i in range(flat.size):
-        flat[i] = 0
-    for n in range(target.shape[0]):
-        for j in range(target.shape[1]):
-            t = target[n, j]
-            if t != ignored:
-                dx[n, t, j] = -weight[t] * (dy[n, j] if each else dy[0, 0])
-
-
-def nll_backward(dy, target, weight, total, ignore_index, reduction, x_shape, dx):
-    each = reduction == "none"
-    scale = dy.reshape(1, 1) if not each else dy
-    if reduction == "mean":
-        scale = np.empty((1, 1), dy.dtype)
-        _scaled(dy.reshape(1), dy.dtype.type(1 / np.float64(total.item())), scale.reshape(1))
-    _nll_backward(scale, each, target, _class_weights(weight, dx, x_shape[1]), ignore_index, dx)

@@ -17,8 +17,8 @@ cross_entropy_probabilities       the same with q_c = w_c ((1 - s) t_c + s / C)
 nll                               -w_t x_t
 
 The mean over class indices is weighted: the sum divided by the sum of w_t (the output ``total``). A target equal to
-``ignore_index`` has loss, gradient and weight 0. The forward pass of cross entropy leaves the gradient of each loss,
-``residual`` = q_total softmax(x) - q, which the backward pass only scales.
+``ignore_index`` has loss, gradient and weight 0. The forward pass of cross entropy leaves of each position the largest score, ``top``,
+and the sum of the ``exponentials`` exp(x - top); where the target is ignored they are 0 and 1.
 """
 
 import math
@@ -185,25 +185,32 @@ def _loss_shape(x, reduction):
     return (x[0], x[2]) if reduction == "none" else ()
 
 
+def _positions(x):
+    return x[0], x[2]
+
+
 def _cross_entropy_cost(itemsize, x, target, weight, *args):
     count = math.prod(x)
     read = count + math.prod(target) + (0 if weight is None else x[1])
-    return Cost(flops=6 * count, bytes=itemsize * (read + count + math.prod(_loss_shape(x, args[-1])) + 1), special=count)
+    written = 2 * math.prod(_positions(x)) + math.prod(_loss_shape(x, args[-1])) + 1
+    return Cost(flops=4 * count, bytes=itemsize * (read + written), special=count)
 
 
 cross_entropy_backward = Operator(
-    "cross_entropy_backward", __package__, ("dy", "residual", "total"),
-    shape=lambda dy, residual, total, reduction: (residual,),
-    cost=lambda itemsize, dy, residual, total, reduction: Cost(
-        math.prod(residual), itemsize * (math.prod(dy) + 2 * math.prod(residual) + 1)
+    "cross_entropy_backward", __package__, ("dy", "x", "target", "weight", "top", "exponentials", "total"),
+    shape=lambda dy, x, *args: (x,),
+    cost=lambda itemsize, dy, x, target, weight, *args: Cost(
+        5 * math.prod(x), itemsize * (math.prod(dy) + 2 * math.prod(x) + 3 * math.prod(target) + math.prod(weight or (0,))), math.prod(x)
     ),
-    attributes=("reduction",), outputs=("dx",),
+    attributes=("ignore_index", "label_smoothing", "reduction"), outputs=("dx",), optional=("weight",), integers=("target",),
 )  # fmt: skip
 cross_entropy = Operator(
     "cross_entropy", __package__, ("x", "target", "weight"),
-    shape=lambda x, target, weight, ignore_index, label_smoothing, reduction: (_loss_shape(x, reduction), x, ()),
+    shape=lambda x, target, weight, ignore_index, label_smoothing, reduction: (
+        _loss_shape(x, reduction), _positions(x), _positions(x), ()
+    ),
     cost=_cross_entropy_cost,
-    attributes=("ignore_index", "label_smoothing", "reduction"), outputs=("y", "residual", "total"),
+    attributes=("ignore_index", "label_smoothing", "reduction"), outputs=("y", "top", "exponentials", "total"),
     optional=("weight",), integers=("target",), backward=cross_entropy_backward,
     examples=tuple(
         {
@@ -224,18 +231,18 @@ cross_entropy = Operator(
 )  # fmt: skip
 
 cross_entropy_probabilities_backward = Operator(
-    "cross_entropy_probabilities_backward", __package__, ("dy", "x", "weight", "residual"),
-    shape=lambda dy, x, weight, residual, label_smoothing, reduction: (x, x),
-    cost=lambda itemsize, dy, x, weight, residual, label_smoothing, reduction: Cost(
-        6 * math.prod(x), itemsize * (math.prod(dy) + 4 * math.prod(x) + (0 if weight is None else x[1])), math.prod(x)
+    "cross_entropy_probabilities_backward", __package__, ("dy", "x", "target", "weight", "top", "exponentials"),
+    shape=lambda dy, x, *args: (x, x),
+    cost=lambda itemsize, dy, x, target, weight, *args: Cost(
+        8 * math.prod(x), itemsize * (math.prod(dy) + 4 * math.prod(x) + math.prod(weight or (0,))), math.prod(x)
     ),
     attributes=("label_smoothing", "reduction"), outputs=("dx", "dtarget"), optional=("weight",),
 )  # fmt: skip
 cross_entropy_probabilities = Operator(
     "cross_entropy_probabilities", __package__, ("x", "target", "weight"),
-    shape=lambda x, target, weight, label_smoothing, reduction: (_loss_shape(x, reduction), x),
+    shape=lambda x, target, weight, label_smoothing, reduction: (_loss_shape(x, reduction), _positions(x), _positions(x)),
     cost=_cross_entropy_cost,
-    attributes=("label_smoothing", "reduction"), outputs=("y", "residual"),
+    attributes=("label_smoothing", "reduction"), outputs=("y", "top", "exponentials"),
     optional=("weight",), backward=cross_entropy_probabilities_backward,
     examples=tuple(
         {

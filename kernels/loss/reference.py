@@ -97,11 +97,6 @@ def perceptron_loss_backward(dy, x, target, reduction):
     return (np.where(-x * target > 0, -target, 0) * _each(dy, reduction, x.size),)
 
 
-def _log_softmax(x):
-    shifted = x - x.max(axis=1, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
 def _class_weights(x, weight):
     """Weights of the classes, shape (1, C, 1)."""
     return (np.ones(x.shape[1], x.dtype) if weight is None else weight)[None, :, None]
@@ -113,41 +108,65 @@ def _one_hot(x, target, ignore_index):
     return ((np.arange(x.shape[1])[None, :, None] == target[:, None, :]) & kept).astype(x.dtype), kept
 
 
-def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction):
+def _class_shares(x, target, weight, ignore_index, label_smoothing):
+    """q of class targets, which targets count, and the sum of their weights."""
     hot, kept = _one_hot(x, target, ignore_index)
     weights = _class_weights(x, weight)
-    at_target = hot * weights
-    q = (1 - label_smoothing) * at_target
+    q = (1 - label_smoothing) * hot * weights
     if label_smoothing > 0:
         q = np.where(kept, q + label_smoothing / x.shape[1] * weights, 0)
-    losses, residual = _soft_cross_entropy(x, q.astype(x.dtype))
-    total = at_target.sum(dtype=x.dtype)
-    return _reduce(losses, reduction, total), np.where(kept, residual, 0).astype(x.dtype), total
+    return q.astype(x.dtype), kept, (hot * weights).sum(dtype=x.dtype)
 
 
-def cross_entropy_backward(dy, residual, total, reduction):
-    scale = _each(dy, reduction, total)
-    return (residual * (scale[:, None, :] if reduction == "none" else scale),)
+def _probability_shares(x, target, weight, label_smoothing):
+    return _class_weights(x, weight) * ((1 - label_smoothing) * target + label_smoothing / max(x.shape[1], 1))
+
+
+def _exponentials(x):
+    """Largest score of each position and the sum of exp(x - top)."""
+    top = x.max(axis=1, initial=-np.inf) if x.shape[1] else np.zeros((x.shape[0], x.shape[2]), x.dtype)
+    return top, np.exp(x - top[:, None]).sum(axis=1) if x.shape[1] else np.ones_like(top)
+
+
+def _soft_losses(x, q, top, exponentials):
+    """A class with q = 0 counts for nothing, be its log-probability infinite."""
+    return np.where(q == 0, 0, q * ((top[:, None] - x) + np.log(exponentials)[:, None])).sum(axis=1)
+
+
+def _soft_gradient(x, q, top, exponentials, scale):
+    softmax = np.exp(x - top[:, None]) / exponentials[:, None]
+    return (softmax * q.sum(axis=1, keepdims=True) - q) * scale
+
+
+def _by_position(scale, reduction):
+    return scale[:, None, :] if reduction == "none" else scale
+
+
+def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction):
+    q, kept, total = _class_shares(x, target, weight, ignore_index, label_smoothing)
+    top, exponentials = _exponentials(x)
+    top, exponentials = np.where(kept[:, 0], top, 0).astype(x.dtype), np.where(kept[:, 0], exponentials, 1).astype(x.dtype)
+    return _reduce(_soft_losses(x, q, top, exponentials), reduction, total), top, exponentials, total
+
+
+def cross_entropy_backward(dy, x, target, weight, top, exponentials, total, ignore_index, label_smoothing, reduction):
+    q, kept, _ = _class_shares(x, target, weight, ignore_index, label_smoothing)
+    scale = _by_position(_each(dy, reduction, total), reduction)
+    return (np.where(kept, _soft_gradient(x, q, top, exponentials, scale), 0).astype(x.dtype),)
 
 
 def cross_entropy_probabilities(x, target, weight, label_smoothing, reduction):
-    q = _class_weights(x, weight) * ((1 - label_smoothing) * target + label_smoothing / max(x.shape[1], 1))
-    losses = -(q * _log_softmax(x)).sum(axis=1)
-    residual = np.exp(_log_softmax(x)) * q.sum(axis=1, keepdims=True) - q
-    return _reduce(losses, reduction), residual
+    q = _probability_shares(x, target, weight, label_smoothing)
+    top, exponentials = _exponentials(x)
+    losses = (q * ((top[:, None] - x) + np.log(exponentials)[:, None])).sum(axis=1)
+    return _reduce(losses, reduction), top, exponentials
 
 
-def cross_entropy_probabilities_backward(dy, x, weight, residual, label_smoothing, reduction):
-    scale = _each(dy, reduction, x.shape[0] * x.shape[2])
-    scale = scale[:, None, :] if reduction == "none" else scale
-    return residual * scale, -(1 - label_smoothing) * _class_weights(x, weight) * _log_softmax(x) * scale
-
-
-def _soft_cross_entropy(x, q):
-    """Losses and their gradients; a class with q = 0 counts for nothing, be its log-probability infinite."""
-    logs = _log_softmax(x)
-    losses = -np.where(q == 0, 0, q * logs).sum(axis=1)
-    return losses, np.exp(logs) * q.sum(axis=1, keepdims=True) - q
+def cross_entropy_probabilities_backward(dy, x, target, weight, top, exponentials, label_smoothing, reduction):
+    scale = _by_position(_each(dy, reduction, x.shape[0] * x.shape[2]), reduction)
+    q = _probability_shares(x, target, weight, label_smoothing)
+    logs = (top[:, None] - x) + np.log(exponentials)[:, None]
+    return _soft_gradient(x, q, top, exponentials, scale), (1 - label_smoothing) * _class_weights(x, weight) * logs * scale
 
 
 def nll(x, target, weight, ignore_index, reduction):
