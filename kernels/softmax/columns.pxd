@@ -9,6 +9,7 @@ from fastnn.kernels.lanes cimport CHUNK, powers
 
 cdef enum:
     WIDTH = 64
+    SHORT = 32  # rows up to this length are walked side by side, transposed: their own vectors would be mostly empty
 
 
 cdef inline void columns(

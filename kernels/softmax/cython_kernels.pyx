@@ -7,14 +7,10 @@ from cython.parallel cimport parallel, prange
 from fastnn.kernels.arrays cimport data, is_float32, length, real
 from fastnn.kernels.lanes cimport LARGE, fence
 from fastnn.kernels.parallel cimport threads_for
-from fastnn.kernels.softmax.columns cimport WIDTH, columns, columns_backward, gather, scatter
+from fastnn.kernels.softmax.columns cimport SHORT, WIDTH, columns, columns_backward, gather, scatter
 from fastnn.kernels.softmax.rows cimport log_softmax_row, log_softmax_row_backward, softmax_row, softmax_row_backward
 
 cnp.import_array()
-
-cdef enum:
-    SHORT = 32  # rows up to this length are walked side by side, transposed: their own vectors would be mostly empty
-
 
 cdef struct Job:
     Py_ssize_t A
