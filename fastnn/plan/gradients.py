@@ -36,6 +36,11 @@ class _Backward:
             (dy,) = self.incoming(node)
             self.contribute(node.inputs[0], self.reshaped(dy, node.inputs[0].shape, node.owner))  # type: ignore[union-attr]
             return
+        if operator is arithmetic.add:  # no call: both get what came
+            (dy,) = self.incoming(node)
+            for value in node.inputs:
+                self.contribute(value, dy)
+            return
         known = dict(zip(operator.attributes, node.attributes, strict=True))
         attributes = [known[a] if a in known else named[a.removesuffix("_shape")].shape for a in backward.attributes]  # type: ignore[union-attr]
         arguments = [*self.incoming(node), *(named[name] for name in operator.saves)]

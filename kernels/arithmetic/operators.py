@@ -37,22 +37,35 @@ _BINARY = (
     {"a": (2, 1, 5), "b": (4, 1)},
     {"a": (), "b": (7,)},
     {"a": (0, 3), "b": (3,)},
+    {"a": (3, 1, 5, 1), "b": (1, 4, 5, 7)},
+    {"a": (1, 1), "b": (1,)},
+    {"a": (300, 401), "b": (401,)},
 )
 _POSITIVE = (
     {"x": Draw((5, 7), "uniform", 0.1, 3.0)},
     {"x": Draw((), "uniform", 0.1, 3.0)},
     {"x": Draw((0,), "uniform", 0.1, 3.0)},
+    {"x": Draw((300, 401), "uniform", 0.1, 3.0)},
 )
-_ANY = ({"x": (5, 7)}, {"x": ()}, {"x": (0, 2)})
+_ANY = ({"x": (5, 7)}, {"x": ()}, {"x": (0, 2)}, {"x": (300, 401)})
 
 
-def _binary(name, saves=(), flops=1, special=0, examples=_BINARY):
-    """A binary operator and its backward, which saves the named values."""
+def _binary(name, saves=(), flops=1, special=0, examples=_BINARY, needs=("cython",)):
+    """A binary operator and its backward, which saves the named values; what saves none passes dy on, a matter for NumPy."""
     backward = Operator(
-        f"{name}_backward", __package__, ("dy", *saves), _pair, _cost(2 * flops, special), outputs=("da", "db"), needs=()
-    )
+        f"{name}_backward", __package__, ("dy", *saves), _pair, _cost(2 * flops, special), outputs=("da", "db"),
+        needs=needs if saves else (),
+    )  # fmt: skip
     forward = Operator(
-        name, __package__, ("a", "b"), _broadcast, _cost(flops, special), backward=backward, needs=(), examples=examples
+        name,
+        __package__,
+        ("a", "b"),
+        _broadcast,
+        _cost(flops, special),
+        backward=backward,
+        needs=needs,
+        inplace=True,
+        examples=examples,
     )
     return backward, forward
 
@@ -65,12 +78,13 @@ def _unary(name, saves=(), flops=1, special=0, examples=_ANY, attributes=()):
         _same,
         _cost(flops, special),
         outputs=("dx",),
-        needs=(),
+        needs=("cython",),
+        inplace=True,
         attributes=attributes,
     )
     forward = Operator(
         name, __package__, ("x",), lambda x, *rest: (x,), _cost(flops, special),
-        backward=backward, needs=(), examples=examples, attributes=attributes,
+        backward=backward, needs=("cython",), inplace=True, examples=examples, attributes=attributes,
     )  # fmt: skip
     return backward, forward
 
@@ -84,7 +98,7 @@ divide_backward, divide = _binary(
     examples=({"a": (3, 4), "b": Draw((4,), "uniform", 0.5, 2.0)}, {"a": (), "b": Draw((3,), "uniform", 0.5, 2.0)}),
 )
 power_backward, power = _binary(
-    "power", ("a", "b", "y"), flops=0, special=1,
+    "power", ("a", "b", "y"), flops=0, special=1, needs=(),  # NumPy's is vector code
     examples=({"a": Draw((3, 4), "uniform", 0.5, 2.0), "b": (4,)}, {"a": Draw((), "uniform", 0.5, 2.0), "b": (3,)}),
 )  # fmt: skip
 maximum_backward, maximum = _binary("maximum", ("a", "b"))
