@@ -1,46 +1,25 @@
-"""Convolution of few input channels, forward and backward, on padded blocks of the input.
-
-forward  a tile of output channels x vectors of pixels, tap after tap
-dx       the same on dy, with C output channels, once for every phase of dx (``sh`` x ``sw`` of them); the channels of dy in parts
-dw       a tile of dy's channels x taps, pixels in lanes; blocks are added up in double, chunks of blocks in order
+"""Convolution of few input channels on padded blocks of the input: a tile of output channels x vectors of pixels, tap after tap.
 
 With 3 channels of 224x224 into 64 of 7x7, stride 2, a product with gathered patches took 2.5 times as long.
 """
 
 from cython.parallel cimport prange
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport (
-    MOST_SPANS, SPAN_BYTES, Block, Unit, aligned, convolve_units, fill_block, list_units, make_block, pack_panels,
-    padded_channels,
+    MOST_SPANS, SPAN_BYTES, Block, Unit, convolve_units, fill_block, list_units, make_block, pack_panels, padded_channels,
+    round_up,
 )
 from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.parallel cimport threads_for
-
-cdef extern from "simd/few_channels.h" nogil:
-    enum:
-        PRODUCTS_CHANNELS "FASTNN_PRODUCTS_CHANNELS"
-        PRODUCTS_TAPS "FASTNN_PRODUCTS_TAPS"
-    void products_f32 "fastnn_products_f32"(
-        Py_ssize_t channels, Py_ssize_t taps, const float* dy, Py_ssize_t dy_channel, Py_ssize_t dy_row, const float* x,
-        Py_ssize_t x_row, const Py_ssize_t* offset, Py_ssize_t rows, Py_ssize_t columns, double* total, Py_ssize_t total_channel,
-    ) noexcept
-    void products_f64 "fastnn_products_f64"(
-        Py_ssize_t channels, Py_ssize_t taps, const double* dy, Py_ssize_t dy_channel, Py_ssize_t dy_row, const double* x,
-        Py_ssize_t x_row, const Py_ssize_t* offset, Py_ssize_t rows, Py_ssize_t columns, double* total, Py_ssize_t total_channel,
-    ) noexcept
 
 cdef enum:
     MOST_STEP = 4        # strides: the phases of a row
     MOST_CHANNELS = 16   # of one group
     MOST_TAPS = 512
     MOST_REACH = 128     # rows or columns between a kernel's first and last tap
-    BLOCK_UNITS = 256    # vectors of pixels in a block of the forward pass and of dx
-    DW_UNITS = 96        # and of dw, where each lane adds up as many products in float32
-    DW_CHUNKS = 8        # partial sums of dw
-    PART_TAPS = 256      # of dx: taps of one phase that share a sum
+    BLOCK_UNITS = 256    # vectors of pixels in a block
 
 
 cdef inline bint few_channels_fits(const Geometry* g) noexcept nogil:
@@ -50,7 +29,7 @@ cdef inline bint few_channels_fits(const Geometry* g) noexcept nogil:
     )
 
 
-cdef inline int _threads(const Geometry* g, Py_ssize_t units) noexcept nogil:
+cdef inline int few_channels_threads(const Geometry* g, Py_ssize_t units) noexcept nogil:
     return <int> min(<Py_ssize_t> threads_for(g.N * g.groups * g.O * g.P * g.Q * g.C * g.KH * g.KW // 16), max(units, 1))
 
 
@@ -69,14 +48,14 @@ cdef inline void list_offsets(Py_ssize_t* offset, const Geometry* g, const Block
 
 cdef inline void forward_blocks(
     const real* x, const real* panels, const Py_ssize_t* offset, real* y, const Geometry* g, const Block* block,
-    Py_ssize_t first, Py_ssize_t last, char* workspace,
+    Py_ssize_t first, Py_ssize_t last, char* memory,
 ) noexcept nogil:
     """Blocks first to last, counted over images, groups, rows and columns."""
     cdef Py_ssize_t K = g.C * g.KH * g.KW, down = (g.P + block.rows - 1) // block.rows
     cdef Py_ssize_t across = (g.Q + block.columns - 1) // block.columns, lanes = SPAN_BYTES // sizeof(real)
     cdef Py_ssize_t index, image, p, q, rows, columns, listed_rows = 0, listed_columns = 0, units = 0
-    cdef Unit* unit = <Unit*> workspace
-    cdef real* source = <real*> (workspace + (BLOCK_UNITS + MOST_SPANS) * sizeof(Unit))
+    cdef Unit* unit = <Unit*> memory
+    cdef real* source = <real*> (memory + round_up((BLOCK_UNITS + MOST_SPANS) * sizeof(Unit), 64))
     for index in range(first, last):
         image = index // (down * across)
         p = index // across % down * block.rows
@@ -98,23 +77,25 @@ cdef inline int few_channels_forward(const real* x, const real* w, const real* b
     cdef Block block = make_block(g.P, g.Q, g.sh, g.sw, (g.KH - 1) * g.dh, (g.KW - 1) * g.dw, BLOCK_UNITS, lanes)
     cdef Py_ssize_t down = (g.P + block.rows - 1) // block.rows, across = (g.Q + block.columns - 1) // block.columns
     cdef Py_ssize_t blocks = g.N * g.groups * down * across
-    cdef Py_ssize_t shared = 64 + K * sizeof(Py_ssize_t) + g.groups * padded * (K + 1) * sizeof(real)
-    cdef Py_ssize_t space = 128 + (BLOCK_UNITS + MOST_SPANS) * sizeof(Unit) + (g.C * block.plane + 2 * lanes) * sizeof(real)
-    cdef int threads = _threads(g, blocks), t
-    cdef char* workspace = <char*> malloc(shared + threads * space)
-    cdef Py_ssize_t* offset = <Py_ssize_t*> workspace
-    cdef real* panels = <real*> (offset + K)
-    if workspace == NULL:
+    cdef Py_ssize_t offsets = round_up(K * sizeof(Py_ssize_t), 64)
+    cdef Py_ssize_t shared = offsets + round_up(g.groups * padded * (K + 1) * sizeof(real), 64)
+    cdef Py_ssize_t space = round_up(
+        round_up((BLOCK_UNITS + MOST_SPANS) * sizeof(Unit), 64) + (g.C * block.plane + 2 * lanes) * sizeof(real), 64)
+    cdef int threads = few_channels_threads(g, blocks), t
+    cdef char* memory = workspace(shared + threads * space)
+    cdef Py_ssize_t* offset = <Py_ssize_t*> memory
+    cdef real* panels = <real*> (memory + offsets)
+    if memory == NULL:
         return -1
     list_offsets(offset, g, &block)
     for group in range(g.groups):
         pack_panels(panels + group * padded * (K + 1), w + group * g.O * K, b + group * g.O if b != NULL else b, g.O, K, K)
+    memory += shared
     if threads == 1:
-        forward_blocks(x, panels, offset, y, g, &block, 0, blocks, aligned(workspace + shared))
+        forward_blocks(x, panels, offset, y, g, &block, 0, blocks, memory)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             forward_blocks(
-                x, panels, offset, y, g, &block, blocks * t // threads, blocks * (t + 1) // threads,
-                aligned(workspace + shared + t * space))
-    free(workspace)
+                x, panels, offset, y, g, &block, blocks * t // threads, blocks * (t + 1) // threads, memory + t * space)
+    workspace_done()
     return 0

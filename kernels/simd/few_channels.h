@@ -38,17 +38,29 @@ static inline ptrdiff_t fastnn_taps_channels(ptrdiff_t channels) {
 
 static inline ptrdiff_t fastnn_taps_spans(ptrdiff_t channels) { return FASTNN_TAPS_SPANS(channels); }
 
+/* Lanes of two vectors in turn, from lane i of each on. */
+#define FASTNN_INTERLEAVED_2(i, L) i, i + L
+#define FASTNN_INTERLEAVED_4(i, L) FASTNN_INTERLEAVED_2(i, L), FASTNN_INTERLEAVED_2(i + 1, L)
+#define FASTNN_INTERLEAVED_8(i, L) FASTNN_INTERLEAVED_4(i, L), FASTNN_INTERLEAVED_4(i + 2, L)
+#define FASTNN_INTERLEAVED_16(i, L) FASTNN_INTERLEAVED_8(i, L), FASTNN_INTERLEAVED_8(i + 4, L)
+#define FASTNN_INTERLEAVED_(lanes, i) FASTNN_INTERLEAVED_##lanes(i, lanes)
+#define FASTNN_INTERLEAVED(lanes, i) FASTNN_INTERLEAVED_(lanes, i)
+
 #define FASTNN_REAL float
 #define FASTNN_OF(name) fastnn_##name##_f32
+#define FASTNN_LANES FASTNN_LANES_f32
 #include "few_channels.h"
 #undef FASTNN_REAL
 #undef FASTNN_OF
+#undef FASTNN_LANES
 
 #define FASTNN_REAL double
 #define FASTNN_OF(name) fastnn_##name##_f64
+#define FASTNN_LANES FASTNN_LANES_f64
 #include "few_channels.h"
 #undef FASTNN_REAL
 #undef FASTNN_OF
+#undef FASTNN_LANES
 
 #endif
 #else
@@ -190,6 +202,18 @@ static inline void FASTNN_OF(products)(ptrdiff_t channels, ptrdiff_t taps, const
     };
 #undef FASTNN_TILES
     tiles[taps - 1][channels - 1](dy, dy_channel, dy_row, x, x_row, offset, rows, columns, total, total_channel);
+}
+
+/* target[2 t] = even[t], target[2 t + 1] = odd[t], count elements in all; up to a vector of both is read */
+static inline void FASTNN_OF(zip_rows)(FASTNN_REAL *target, const FASTNN_REAL *even, const FASTNN_REAL *odd, ptrdiff_t count) {
+    for (ptrdiff_t t = 0; t < count; t += 2 * FASTNN_LANES, even += FASTNN_LANES, odd += FASTNN_LANES) {
+        const FASTNN_OF(span) a = FASTNN_OF(load)(even), b = FASTNN_OF(load)(odd);
+        FASTNN_OF(store_row)(target, t, count, FASTNN_SHUFFLE(a, b, FASTNN_INTERLEAVED(FASTNN_LANES, 0)));
+        if (t + FASTNN_LANES < count) {
+            const FASTNN_OF(span) second = FASTNN_SHUFFLE(a, b, FASTNN_INTERLEAVED(FASTNN_LANES, FASTNN_LANES / 2));
+            FASTNN_OF(store_row)(target, t + FASTNN_LANES, count, second);
+        }
+    }
 }
 
 #endif

@@ -35,6 +35,8 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #define FASTNN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (FASTNN_OF(lane_numbers)){__VA_ARGS__})
 #endif
 
+#define FASTNN_SUM_TERMS 48
+
 /* n lanes, no fewer than low and no more than there are */
 #define FASTNN_CLAMP(n, low) ((n) < (low) ? (low) : (n) < FASTNN_LANES ? (n) : FASTNN_LANES)
 
@@ -178,6 +180,13 @@ static inline FASTNN_OF(span) FASTNN_OF(load_between)(const FASTNN_REAL *p, ptrd
 #endif
 }
 
+static inline void FASTNN_OF(store_row)(FASTNN_REAL *row, ptrdiff_t t, ptrdiff_t end, FASTNN_OF(span) v) {
+    if (t + FASTNN_LANES <= end)
+        *(FASTNN_OF(span) *)(row + t) = v;
+    else
+        FASTNN_OF(store_part)(row + t, v, end - t);
+}
+
 /* Rows of a block, column of vectors after column so that the lanes that exist are found once:
    target[r pitch + t] = source[r row + t] for first <= r < last and begin <= t < end, and zero in the rest of rows x width.
    Nothing beyond is touched. */
@@ -225,6 +234,27 @@ static void FASTNN_OF(fill_phases)(FASTNN_REAL *target, ptrdiff_t pitch, ptrdiff
             FASTNN_OF(store_part)(to + width, FASTNN_SHUFFLE(left, right, FASTNN_ODD(FASTNN_LANES)), count);
         }
     }
+}
+
+/* Sum of n elements: eight vectors of at most FASTNN_SUM_TERMS terms each, the rest in double. */
+static double FASTNN_OF(sum_row)(const FASTNN_REAL *p, ptrdiff_t n) {
+    double total = 0;
+    while (n > 0) {
+        const ptrdiff_t most = 8 * FASTNN_SUM_TERMS * FASTNN_LANES, chunk = n < most ? n : most;
+        const ptrdiff_t whole = chunk - chunk % (8 * FASTNN_LANES);
+        FASTNN_OF(span) part[8] = {{0}};
+        for (ptrdiff_t i = 0; i < whole; i += 8 * FASTNN_LANES)
+            _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++)
+                part[j] += FASTNN_OF(load)(p + i + j * FASTNN_LANES);
+        for (ptrdiff_t i = whole; i < chunk; i += FASTNN_LANES)
+            part[0] += FASTNN_OF(load_part)(p + i, FASTNN_CLAMP(chunk - i, 0));
+        _Pragma("GCC unroll 8") for (int j = 1; j < 8; j++)
+            part[0] += part[j];
+        total += FASTNN_OF(fold)(part[0]);
+        p += chunk;
+        n -= chunk;
+    }
+    return total;
 }
 
 #endif
