@@ -45,11 +45,26 @@ def first_lanes(builder, count, lanes):
     return builder.icmp_signed("<", numbers, splat(builder, count, lanes))
 
 
+def masked_load(builder, vector, address, mask, filler):
+    """The lanes of ``mask`` from memory, the others from ``filler``; what they lie at is not touched."""
+    alignment = ir.IntType(32)(_bits(vector) // 8)
+    return call(builder, f"llvm.masked.load.{_suffix(vector)}.p0", vector, address, alignment, mask, filler)
+
+
+def masked_gather(builder, vector, pointer, indices, mask, filler):
+    """pointer[indices] in the lanes of ``mask``, ``filler`` in the others."""
+    count, size = vector.count, _bits(vector) // 8
+    start = splat(builder, builder.ptrtoint(pointer, INT64), count)
+    offsets = builder.mul(indices, ir.Constant(indices.type, [size] * count))
+    addresses = builder.inttoptr(builder.add(start, offsets), ir.VectorType(pointer.type, count))
+    name = f"llvm.masked.gather.{_suffix(vector)}.v{count}p0"
+    return call(builder, name, vector, addresses, ir.IntType(32)(size), mask, filler)
+
+
 def load_part(builder, vector, pointer, offset, count):
     """The first ``count`` elements at ``pointer[offset]``, and zeros; what lies behind them is not touched."""
-    address, mask = place(builder, vector, pointer, offset), first_lanes(builder, count, vector.count)
-    alignment, zeros = ir.IntType(32)(_bits(vector) // 8), ir.Constant(vector, None)
-    return call(builder, f"llvm.masked.load.{_suffix(vector)}.p0", vector, address, alignment, mask, zeros)
+    mask = first_lanes(builder, count, vector.count)
+    return masked_load(builder, vector, place(builder, vector, pointer, offset), mask, ir.Constant(vector, None))
 
 
 def store_part(builder, vector, pointer, offset, value, count):

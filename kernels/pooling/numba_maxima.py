@@ -1,4 +1,4 @@
-"""Strided maxima of planes, compiled just in time: a vector of windows at a time, on spread lines of the plane."""
+"""Strided maxima of planes, compiled just in time: a vector of windows at a time."""
 
 import numpy as np
 from llvmlite import ir
@@ -6,12 +6,11 @@ from numba import types
 from numba.extending import intrinsic
 
 from .. import numba_llvm as llvm
-from ..numba_lines import fill, spread_line
+from ..numba_lines import fill
 from ..numba_llvm import INT64
 from ..numba_support import helper, kernel
 from ..numba_vectors import at, lanes, pointer
-
-UNROLLED = (2, 3)  # widths of a window that have code of their own
+from .numba_windows import PAIRS, Columns, by_windows
 
 
 def _convert(builder, integers, vector):
@@ -28,58 +27,75 @@ def _take(builder, best, where, value, position):
     return builder.select(taken, value, best), builder.select(taken, position, where)
 
 
-@intrinsic
-def line_maxima(typingctx, rows, row, row_step, width, stride, dilation, source, lines, offsets, starts, count, y, indices, indexed):
-    """The maxima of ``count`` windows of one line of outputs.
+def _row_maxima(builder, case, columns, row, first, taps, dilation, best, where):
+    """Compare the elements of windows that are in one row; ``first`` are the positions of their first ones."""
+    integers = first.type
 
-    Element (m, n) of window j is source[lines[m] + offsets[n] + j]; its position is row + m * row_step + j * stride + n * dilation.
-    The first one in the plane is at row + starts[j], and there is none where starts[j] is -1. ``indices`` are written if ``indexed``.
+    def position(n):
+        shift = builder.mul(n, dilation)
+        shift = shift if integers.element == INT64 else builder.trunc(shift, integers.element)
+        return builder.add(first, llvm.splat(builder, shift, integers.count))
+
+    if case in PAIRS:
+        for n, value in enumerate(columns.split(columns.pairs(row, case), case)):
+            best, where = _take(builder, best, where, value, position(INT64(n)))
+        return best, where
+
+    def tap(values):
+        n, best, where = values
+        element = columns.neighbours if case else columns.gathered
+        value = element(row, builder.mul(n, dilation))
+        return [builder.add(n, INT64(1)), *_take(builder, best, where, value, position(n))]
+
+    begin, end = taps
+    return llvm.loop(builder, builder.sub(end, begin), [begin, best, where], tap)[1:]
+
+
+@intrinsic
+def line_maxima(typingctx, plane, W, row, rows, taps, stride, padding, dilation, starts, count, y, indices, indexed):
+    """The maxima of the ``count`` windows of one line of outputs, and their positions in the plane if ``indexed``.
+
+    The windows have the rows ``row + m * dilation[0]`` for m < rows, and of their columns those from taps[0] to taps[1] may be inside.
+    The first element inside window j is in column starts[j]; there is none where that is negative.
     """
 
     def codegen(context, builder, signature, args):
-        rows, row, row_step, width, stride, dilation, source, lines, offsets, starts, count, y, indices, indexed = args
-        vector = llvm.vector_of(signature.args[6])
+        plane, W, row, rows, taps, stride, padding, dilation, starts, count, y, indices, indexed = args
+        vector = llvm.vector_of(signature.args[0])
         integer = ir.IntType(32 if vector.element == ir.FloatType() else 64)
         integers, long = ir.VectorType(integer, vector.count), ir.VectorType(INT64, vector.count)
         short = ir.VectorType(indices.type.pointee, vector.count)
-
-        def narrow(value):
-            return value if integer == INT64 else builder.trunc(value, integer)
+        taps, dilation = ([builder.extract_value(pair, i) for i in (0, 1)] for pair in (taps, dilation))
+        width = builder.extract_value(args[4], 2)
 
         def wide(value):
-            return llvm.splat(builder, narrow(value), vector.count)
+            value = value if integer == INT64 else builder.trunc(value, integer)
+            return llvm.splat(builder, value, vector.count)
 
+        first_position = builder.mul(row, W)
+        jump = builder.mul(dilation[0], W)
         numbers = builder.mul(ir.Constant(integers, list(range(vector.count))), wide(stride))
 
-        def emit(taps):
-            def element(n, line, first, best, where):
-                tap = builder.gep(line, [builder.load(builder.gep(offsets, [n]))])
-                value = builder.load(builder.bitcast(tap, vector.as_pointer()), align=4)
-                position = builder.add(first, wide(builder.mul(n, dilation)))
-                return _take(builder, best, where, value, position)
-
+        def emit(case):
             def block(values):
                 (j,) = values
                 start = _convert(builder, builder.load(llvm.place(builder, long, starts, j), align=8), integers)
                 inside = builder.icmp_signed(">=", start, ir.Constant(integers, None))
-                where = builder.select(inside, builder.add(start, wide(row)), start)
-                best = ir.Constant(vector, [float("-inf")] * vector.count)
-                first = builder.add(numbers, wide(builder.add(row, builder.mul(j, stride))))
+                where = builder.select(inside, builder.add(start, wide(first_position)), start)
+                column = builder.sub(builder.mul(j, stride), padding)
+                columns = Columns(builder, vector, column, W, stride, float("-inf"))
+                if case in PAIRS:
+                    columns.prepare_pairs(case)
 
                 def line(values):
-                    m, first, best, where = values
-                    place = builder.gep(source, [builder.add(builder.load(builder.gep(lines, [m])), j)])
-                    if taps:
-                        for n in range(taps):
-                            best, where = element(INT64(n), place, first, best, where)
-                    else:
-                        _, best, where = llvm.loop(
-                            builder, width, [INT64(0), best, where],
-                            lambda v: [builder.add(v[0], INT64(1)), *element(v[0], place, first, v[1], v[2])],
-                        )  # fmt: skip
-                    return [builder.add(m, INT64(1)), builder.add(first, wide(row_step)), best, where]
+                    m, source, first, best, where = values
+                    best, where = _row_maxima(builder, case, columns, source, first, taps, dilation[1], best, where)
+                    return [builder.add(m, INT64(1)), builder.gep(source, [jump]), builder.add(first, wide(jump)), best, where]
 
-                _, _, best, where = llvm.loop(builder, rows, [INT64(0), first, best, where], line)
+                first = builder.add(numbers, wide(builder.add(first_position, column)))
+                best = ir.Constant(vector, [float("-inf")] * vector.count)
+                source = builder.gep(plane, [first_position])
+                *_, best, where = llvm.loop(builder, rows, [INT64(0), source, first, best, where], line)
                 valid = builder.sub(count, j)
                 llvm.store_part(builder, vector, y, j, best, valid)
                 with builder.if_then(indexed):
@@ -89,13 +105,10 @@ def line_maxima(typingctx, rows, row, row_step, width, stride, dilation, source,
             blocks = builder.sdiv(builder.add(count, INT64(vector.count - 1)), INT64(vector.count))
             llvm.loop(builder, blocks, [INT64(0)], block)
 
-        case = INT64(0)
-        for taps in UNROLLED:
-            case = builder.select(builder.icmp_signed("==", width, INT64(taps)), INT64(taps), case)
-        llvm.by_count(builder, case, (0, *UNROLLED), emit)
+        by_windows(builder, width, stride, dilation[1], emit)
 
-    sizes, tables = (types.intp,) * 6, (lines, offsets, starts)
-    return types.void(*sizes, source, *tables, types.intp, y, indices, types.boolean), codegen
+    sizes = (types.UniTuple(types.intp, 3), types.intp, types.intp, types.UniTuple(types.intp, 2))
+    return types.void(plane, *[types.intp] * 3, *sizes, starts, types.intp, y, indices, types.boolean), codegen
 
 
 @helper
@@ -110,40 +123,30 @@ def span(offset, step, size, count):
 def max_planes(x, kernel_size, stride, padding, dilation, y, indices, indexed):
     planes, H, W = x.shape
     OH, OW = y.shape[1:]
-    size, length = lanes(pointer(x)), OW + (kernel_size[1] - 1) * dilation[1] // stride[1]
-    kept, space = (kernel_size[0] - 1) * dilation[0] + 1, stride[1] * length + 2 * size
-    ring = np.empty(kept * space, x.dtype)  # the lines of a window, each in the place of one that is needed no more
-    lines, offsets, starts = np.empty(kernel_size[0], np.int64), np.empty(kernel_size[1], np.int64), np.empty(OW + size, np.int64)
-    for n in range(kernel_size[1]):
-        column = n * dilation[1]
-        offsets[n] = column % stride[1] * length + column // stride[1]
+    starts = np.empty(OW + lanes(pointer(x)), np.int64)
     for j in range(OW):
         first, last = span(j * stride[1] - padding[1], dilation[1], W, kernel_size[1])
-        starts[j] = j * stride[1] + first * dilation[1] if first < last else -1
-    nothing = x.dtype.type(-np.inf)
+        starts[j] = j * stride[1] - padding[1] + first * dilation[1] if first < last else -1
+    # elements that only windows before the first one or after the last one have inside are skipped
+    begin, end = span((OW - 1) * stride[1] - padding[1], dilation[1], W + (OW - 1) * stride[1], kernel_size[1])
+    taps = (begin, end, kernel_size[1])
+    rows = np.empty((OH, 2), np.int64)
+    for i in range(OH):
+        top = i * stride[0] - padding[0]
+        first, last = span(top, dilation[0], H, kernel_size[0])
+        rows[i, 0], rows[i, 1] = top + first * dilation[0], last - first
     for p in range(planes):
-        ready = 0
         for i in range(OH):
-            top = i * stride[0] - padding[0]
-            first, last = span(top, dilation[0], H, kernel_size[0])
-            output = (p * OH + i) * OW
-            if first >= last:
-                fill(at(pointer(y), output), 0, OW, nothing)
+            target, places = at(pointer(y), (p * OH + i) * OW), at(pointer(indices), (p * OH + i) * OW if indexed else 0)
+            if rows[i, 1] > 0:
+                line_maxima(
+                    at(pointer(x), p * H * W), W, rows[i, 0], rows[i, 1], taps, stride[1], padding[1], dilation, pointer(starts), OW,
+                    target, places, indexed,
+                )  # fmt: skip
+            else:
+                fill(target, 0, OW, x.dtype.type(-np.inf))
                 for j in range(OW if indexed else 0):
-                    indices[p, i, j] = -1
-                continue
-            for m in range(first, last):
-                h = top + m * dilation[0]
-                for line in range(max(ready, h - kept + 1), h + 1):
-                    source, target = at(pointer(x), (p * H + line) * W), at(pointer(ring), line % kept * space)
-                    spread_line(source, W, padding[1], stride[1], length, nothing, target)
-                ready = h + 1
-                lines[m - first] = h % kept * space
-            line_maxima(
-                last - first, (top + first * dilation[0]) * W - padding[1], dilation[0] * W, kernel_size[1], stride[1], dilation[1],
-                pointer(ring), pointer(lines), pointer(offsets), pointer(starts), OW, at(pointer(y), output),
-                at(pointer(indices), output if indexed else 0), indexed,
-            )  # fmt: skip
+                    places[j] = -1
 
 
 @kernel
