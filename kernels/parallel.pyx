@@ -48,8 +48,9 @@ cdef extern from *:
     const int can_flush
     void flush_denormal(int on) noexcept nogil
 
-# Elementary operations (about a nanosecond each) that one thread does before a second one pays for the parallel region.
-cdef Py_ssize_t work_per_thread = 32768
+# Units of work (a fifth of a nanosecond or so: a vector's element, or 16 multiply-adds) for each thread before a second one pays. Waking
+# a thread that sleeps takes 20 to 60 us, so that 35 us of work on one thread took 60 to 80 on two: there is nothing to gain below 100 us.
+cdef Py_ssize_t work_per_thread = 262144
 cdef int requested = 1
 cdef int initial = 1  # what OpenMP gives a thread that nobody has told otherwise
 cdef bint serial = False
@@ -111,6 +112,14 @@ def set_threads(int n) -> None:
 def threads_allowed(Py_ssize_t work) -> int:
     """Threads that a kernel with that much work uses in this Python thread."""
     return threads_for(work)
+
+
+def set_work_per_thread(Py_ssize_t work) -> int:
+    """Let kernels share less, or more, work than is worth it; gives what it was. Tests reach the shared paths by it."""
+    global work_per_thread
+    before = work_per_thread
+    work_per_thread = work
+    return before
 
 
 def become_serial() -> None:

@@ -219,7 +219,7 @@ def test_outputs_that_nobody_wants(backend, case):
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "cython" in c.operator.needs], ids=str)
-def test_same_bits_for_one_and_two_threads(case):
+def test_same_bits_for_one_and_two_threads(case, shared_work):
     needs("cython")
     args = draw(case, "float32")
     before = fastnn.get_num_threads()

@@ -332,7 +332,7 @@ def test_two_plans_in_two_threads():
         assert results[thread.name, seed] == results["MainThread", seed]
 
 
-def test_bits_do_not_depend_on_threads():
+def test_bits_do_not_depend_on_threads(shared_work):
     losses = []
     for count in (1, 3):
         fastnn.manual_seed(0)

@@ -120,14 +120,14 @@ fresh.join()
     assert python(code, OMP_NUM_THREADS="") == ["1", "True"]
 
 
-def test_many_python_threads_at_once_get_the_same_bits(two_threads):
+def test_many_python_threads_at_once_get_the_same_bits(two_threads, shared_work):
     expected = F.linear(X, W)
     with ThreadPoolExecutor(8) as pool:
         for result in pool.map(lambda _: F.linear(X, W), range(40)):
             np.testing.assert_array_equal(result, expected)
 
 
-def test_the_number_may_change_while_others_compute(two_threads):
+def test_the_number_may_change_while_others_compute(two_threads, shared_work):
     expected = F.linear(X, W)
     done = threading.Event()
 

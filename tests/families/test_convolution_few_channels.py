@@ -68,7 +68,7 @@ def test_float32_error_bound(x, w, value):
 
 
 @pytest.mark.parametrize("call", SHAPES[-8:], ids=str)
-def test_same_bits_for_any_number_of_threads(call, rng):
+def test_same_bits_for_any_number_of_threads(call, rng, shared_work):
     x_shape, w_shape, *geometry = call
     x, w = (rng.standard_normal((3 * shape[0], *shape[1:])).astype(np.float32) for shape in (x_shape, w_shape))
     before = fastnn.get_num_threads()
