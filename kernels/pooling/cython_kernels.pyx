@@ -8,8 +8,8 @@ from libc.stdlib cimport free, malloc
 from fastnn.kernels.arrays cimport data, is_float32, length, real
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.pooling.maxima cimport adaptive_max_plane, scatter_plane
-from fastnn.kernels.pooling.means cimport fill, mean_plane, spread_plane, sum_of
-from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, MEAN, can_add_up, can_gather, gather_plane, pool_plane
+from fastnn.kernels.pooling.means cimport average_plane, global_plane
+from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, can_add_up, can_gather, gather_plane, pool_plane
 from fastnn.kernels.pooling.windows cimport Axis, Pooling, Strides, allocate, fill_adaptive, fill_strided
 
 cnp.import_array()
@@ -100,15 +100,16 @@ cdef int _run_max_gradient(cnp.ndarray dy, cnp.ndarray indices, cnp.ndarray dx, 
     cdef int bytes = _bytes(indices)
     if is_float32(dy):
         with nogil:
-            _max_gradient(<const float*> data(dy), <const char*> data(indices), bytes, <float*> data(dx), planes, pooling, gather)
+            _max_gradient(<const float*> data(dy), <char*> data(indices), bytes, <float*> data(dx), planes, pooling, gather)
     else:
         with nogil:
-            _max_gradient(<const double*> data(dy), <const char*> data(indices), bytes, <double*> data(dx), planes, pooling, gather)
+            _max_gradient(<const double*> data(dy), <char*> data(indices), bytes, <double*> data(dx), planes, pooling, gather)
     return 0
 
 
 def max_pool2d_backward(
-    cnp.ndarray dy not None, cnp.ndarray indices not None, kernel_size, stride, padding, dilation, x_shape, cnp.ndarray dx not None
+    cnp.ndarray dy not None, cnp.ndarray indices not None, kernel_size, stride, padding, dilation, x_shape,
+    cnp.ndarray dx not None
 ):
     cdef Pooling pooling = _pooling(dx, dy)
     pooling.rows = Strides(kernel_size[0], stride[0], padding[0], dilation[0])
@@ -175,22 +176,6 @@ def adaptive_max_pool2d_backward(cnp.ndarray dy not None, cnp.ndarray indices no
 
 # Means
 
-cdef inline void _average_one(
-    const real* x, real* y, Py_ssize_t p, const Pooling* pooling, Axis rows, Axis columns, bint strips, bint backward, double* lines
-) noexcept nogil:
-    cdef Py_ssize_t inputs = pooling.H * pooling.W, outputs = pooling.OH * pooling.OW
-    x += p * (outputs if backward else inputs)
-    y += p * (inputs if backward else outputs)
-    if backward and strips:
-        gather_plane(x, NULL, 0, y, pooling)
-    elif backward:
-        spread_plane(x, y, rows, columns, lines, lines + pooling.W)
-    elif strips:
-        pool_plane(x, y, NULL, 0, pooling, MEAN)
-    else:
-        mean_plane(x, y, rows, columns, lines, lines + pooling.W)
-
-
 cdef int _average(const real* x, real* y, Py_ssize_t planes, Axis rows, Axis columns, bint backward) noexcept nogil:
     """Means of each plane (``x`` to ``y``), or their gradient (dy to dx). Returns 0, or -1 without memory."""
     cdef Pooling pooling = Pooling(rows.size, columns.size, rows.count, columns.count, rows.strides, columns.strides, NULL, NULL)
@@ -204,11 +189,11 @@ cdef int _average(const real* x, real* y, Py_ssize_t planes, Axis rows, Axis col
     pooling.column_weights = columns.reciprocal if backward or real is float else columns.divisor
     if threads == 1:
         for p in range(planes):
-            _average_one(x, y, p, &pooling, rows, columns, strips, backward, lines)
+            average_plane(x, y, p, &pooling, rows, columns, strips, backward, lines)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             for p in range(planes * t // threads, planes * (t + 1) // threads):
-                _average_one(x, y, p, &pooling, rows, columns, strips, backward, lines + t * width)
+                average_plane(x, y, p, &pooling, rows, columns, strips, backward, lines + t * width)
     free(lines)
     return 0
 
@@ -266,17 +251,10 @@ cdef void _global_average(const real* x, real* y, Py_ssize_t planes, Py_ssize_t 
     cdef int threads = threads_for(planes * size // 4)
     if threads == 1:
         for p in range(planes):
-            _global_one(x, y, p, size, backward)
+            global_plane(x, y, p, size, backward)
     else:
         for p in prange(planes, num_threads=threads, schedule="static"):
-            _global_one(x, y, p, size, backward)
-
-
-cdef inline void _global_one(const real* x, real* y, Py_ssize_t p, Py_ssize_t size, bint backward) noexcept nogil:
-    if backward:
-        fill(y + p * size, <real> (x[p] / <double> size), size)
-    else:
-        y[p] = <real> (sum_of(x + p * size, size) / size)
+            global_plane(x, y, p, size, backward)
 
 
 cdef int _adaptive_average(cnp.ndarray x, cnp.ndarray y, Pooling size, bint backward) except -1:

