@@ -120,7 +120,33 @@ def _db(dy, db):
         db[o] = total
 
 
+def _reach(inputs, outputs, taps, stride, padding, dilation):
+    """The range of taps that meet the image at some output pixel."""
+    begin = max(0, -(((outputs - 1) * stride - padding) // dilation))
+    return begin, max(begin, min(taps, (inputs - 1 + padding) // dilation + 1))
+
+
+def _needed(x, y, w, stride, padding, dilation):
+    """None where all taps meet the image; else those that do, as slices of w, and the padding from the first of them on.
+
+    So the room for padded lines is bounded by the sizes of input and output, whatever the dilation.
+    """
+    top, bottom = _reach(x[2], y[2], w[2], stride[0], padding[0], dilation[0])
+    left, right = _reach(x[3], y[3], w[3], stride[1], padding[2], dilation[1])
+    if bottom - top == w[2] and right - left == w[3]:
+        return None
+    start = (padding[0] - top * dilation[0], padding[1], padding[2] - left * dilation[1], padding[3])
+    return np.s_[:, :, top:bottom, left:right], start
+
+
 def conv2d(x, w, b, stride, padding, dilation, groups, y):
+    if w.size == 0:
+        y[...] = 0 if b is None else b[:, None, None]
+        return
+    needed = _needed(x.shape, y.shape, w.shape, stride, padding, dilation)
+    if needed is not None:
+        conv2d(x, np.ascontiguousarray(w[needed[0]]), b, stride, needed[1], dilation, groups, y)
+        return
     geometry = (*stride, padding[0], padding[2], *dilation)
     bias, biased = w.reshape(-1) if b is None else b, b is not None
     if w.shape[1] == 1 and groups > 1:
@@ -130,6 +156,21 @@ def conv2d(x, w, b, stride, padding, dilation, groups, y):
 
 
 def conv2d_backward(dy, x, w, stride, padding, dilation, groups, dx, dw, db):
+    if db is not None:
+        _db(dy, db)
+    if w.size == 0:
+        if dx is not None:
+            dx[...] = 0
+        return
+    needed = _needed(x.shape, dy.shape, w.shape, stride, padding, dilation)
+    if needed is not None:
+        taps = np.ascontiguousarray(w[needed[0]])
+        part = None if dw is None else np.empty_like(taps)
+        conv2d_backward(dy, x, taps, stride, needed[1], dilation, groups, dx, part, None)
+        if dw is not None:
+            dw[...] = 0
+            dw[needed[0]] = part
+        return
     geometry = (*stride, padding[0], padding[2], *dilation)
     alone = w.shape[1] == 1 and groups > 1
     if dx is not None:
@@ -142,5 +183,3 @@ def conv2d_backward(dy, x, w, stride, padding, dilation, groups, dx, dw, db):
             depthwise_dw(dy, x, dw, *geometry)
         else:
             weight_gradient(dy, x, dw, *geometry, groups)
-    if db is not None:
-        _db(dy, db)

@@ -15,15 +15,19 @@ from ..numba_vectors import at, lanes, pointer, zero
 
 @helper
 def channels_last(x, channels, height, width, top, left, rows, length, target):
-    """target[row][j][channel] = x[channel][row - top][j - left], zero outside. Whole vectors are written, one more behind the end."""
-    end = min(length, left + width)
+    """target[row][j][channel] = x[channel][row - top][j - left], zero outside; top and left have any sign.
+
+    Whole vectors are written, one more behind the end.
+    """
+    begin, end = max(left, 0), min(length, left + width)
     for row in range(rows):
         line, h = at(target, row * length * channels), row - top
-        if h < 0 or h >= height or end <= left:
+        if h < 0 or h >= height or end <= begin:
             fill(line, 0, length * channels, zero(x))
         else:
-            fill(line, 0, left * channels, zero(x))
-            pack(at(x, h * width), height * width, 1, channels, end - left, channels, at(line, left * channels))
+            fill(line, 0, begin * channels, zero(x))
+            source = at(x, h * width + begin - left)
+            pack(source, height * width, 1, channels, end - begin, channels, at(line, begin * channels))
             fill(line, end * channels, length * channels, zero(x))
 
 
