@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.functional import checks
 
 _SAMPLE = 200e-6  # a sample lasts at least this long: a thousand times what the clock resolves
-_WARM = 5e-3  # shorter calls are warmed up before each sample, since the others have emptied the caches
+_WARM = 10e-3  # where a rival's call is shorter, all warm up before each sample, since the others have emptied the caches
 
 
 Name = TypeVar("Name", bound=Hashable)
@@ -43,9 +43,9 @@ class Timing(NamedTuple):
 class Race(Generic[Name]):
     """Rival functions that are timed in turn, as long as one likes.
 
-    A sample is as many calls as last 0.2 ms, after one more that warms the caches; nothing is subtracted. Every round takes a sample of
-    each function, without the garbage collector. Noise only ever adds time, so a low quantile tells what the code costs, and more
-    steadily than the minimum does.
+    A sample is as many calls as last 0.2 ms, after one more that warms the caches (none of them where every call lasts 10 ms);
+    nothing is subtracted. Every round takes a sample of each function, without the garbage collector. Noise only ever adds time, so a
+    low quantile tells what the code costs, and more steadily than the minimum does.
 
     Parameters
     ----------
@@ -68,6 +68,7 @@ class Race(Generic[Name]):
         self._functions = dict(functions)
         self._calls: dict[Name, int] = {}
         self._samples: dict[Name, list[float]] = {name: [] for name in functions}
+        self._fastest = float("inf")  # seconds of the shortest call of all; whether to warm up must be one decision for all
 
     def run(self, budget: float = 1.0, rounds: int = 7) -> None:
         """Time all that have not been dropped, for ``budget`` seconds together but at least for so many rounds."""
@@ -79,7 +80,8 @@ class Race(Generic[Name]):
         try:
             for name, function in self._functions.items():
                 if name not in self._calls:
-                    self._calls[name] = _calibrate(function)
+                    self._calls[name], seconds = _calibrate(function)
+                    self._fastest = min(self._fastest, seconds)
             names = list(self._functions)
             end = perf_counter() + budget
             done = 0
@@ -104,10 +106,10 @@ class Race(Generic[Name]):
         return {name: _timing(values, self._calls[name], quantile) for name, values in self._samples.items() if values}
 
     def _sample(self, name: Name) -> None:
-        samples, function, count = self._samples[name], self._functions[name], self._calls[name]
-        if not samples or samples[-1] < _WARM:
+        function, count = self._functions[name], self._calls[name]
+        if self._fastest < _WARM:
             function()
-        samples.append(_run(function, count) / count)
+        self._samples[name].append(_run(function, count) / count)
 
 
 def interleaved(
@@ -144,15 +146,16 @@ def interleaved(
     return race.timings(quantile)
 
 
-def _calibrate(function: Callable[[], object]) -> int:
-    """How many calls make one sample; a short function is called twice before, to warm it up."""
-    if _run(function, 1) > _WARM:
-        return 1
+def _calibrate(function: Callable[[], object]) -> tuple[int, float]:
+    """How many calls make one sample, and the seconds of one; a short function is called twice before, to warm it up."""
+    seconds = _run(function, 1)
+    if seconds > _WARM:
+        return 1, seconds
     function()
     count = 1
-    while _run(function, count) < _SAMPLE:
+    while (seconds := _run(function, count)) < _SAMPLE:
         count *= 2
-    return count
+    return count, seconds / count
 
 
 def _run(function: Callable[[], object], count: int) -> float:
