@@ -6,13 +6,6 @@ is written, so the result may be an operand itself.
 
 from fastnn.kernels.arrays cimport real
 
-cdef extern from *:
-    void fetch "__builtin_prefetch"(const void* address, int write, int locality) noexcept nogil
-
-cdef enum:
-    LINE = 64      # bytes
-    AHEAD = 2048
-
 cdef extern from "simd/pointwise.h" nogil:
     enum:
         TILE "FASTNN_TILE"
@@ -28,6 +21,8 @@ cdef extern from "simd/pointwise.h" nogil:
     void gelu_f64 "fastnn_gelu_tile_f64"(double* x) noexcept
     void gelu_slope_f32 "fastnn_gelu_slope_tile_f32"(float* x) noexcept
     void gelu_slope_f64 "fastnn_gelu_slope_tile_f64"(double* x) noexcept
+    void take_f32 "fastnn_take_f32"(float* tile, const float* source) noexcept
+    void take_f64 "fastnn_take_f64"(double* tile, const double* source) noexcept
     void put_f32 "fastnn_put_f32"(float* to, const float* tile, bint past) noexcept
     void put_f64 "fastnn_put_f64"(double* to, const double* tile, bint past) noexcept
     void settle "fastnn_settle"() noexcept
@@ -80,13 +75,11 @@ cdef inline void gelu_slope_tile(real* x) noexcept nogil:
 
 
 cdef inline void take(real* tile, const real* source) noexcept nogil:
-    """A tile from memory; fetches what lies AHEAD bytes further on."""
-    cdef const char* ahead = <const char*> source + AHEAD
-    cdef Py_ssize_t j
-    for j in range(TILE * sizeof(real) // LINE):
-        fetch(ahead + j * LINE, 0, 3)
-    for j in range(TILE):
-        tile[j] = source[j]
+    """A tile from memory; fetches what lies a little further on."""
+    if real is float:
+        take_f32(tile, source)
+    else:
+        take_f64(tile, source)
 
 
 cdef inline void put(real* to, const real* tile, bint past) noexcept nogil:

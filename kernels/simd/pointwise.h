@@ -20,7 +20,7 @@
 #include <immintrin.h>
 #endif
 
-enum { FASTNN_TILE = 64 };
+enum { FASTNN_TILE = 64, FASTNN_AHEAD = 2048 };  /* numbers; bytes */
 
 /* exp(x) - 1 where x < 0, else 0 */
 static inline float fastnn_decay_f32(float x) { return fastnn_expm1_f32(x > 0 ? 0.0f : x); }
@@ -136,17 +136,25 @@ FASTNN_DEFINE_TILE(sigmoid)
 FASTNN_DEFINE_TILE(gelu)
 FASTNN_DEFINE_TILE(gelu_slope)
 
-/* to = tile, in whole vectors; past the caches where `past` is set and `to` is aligned to 64 bytes. */
-#define FASTNN_DEFINE_PUT(real, suffix)                                                                             \
+/* take: tile = from, and fetches what lies a little further on. put: to = tile; past the caches where `past` is set and `to` aligned to 64
+   bytes. Both move whole vectors: GCC keeps a tile in memory that a loop over numbers filled. */
+#define FASTNN_DEFINE_MOVES(real, suffix)                                                                           \
+    typedef real fastnn_line_##suffix __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));           \
+    static inline __attribute__((always_inline)) void fastnn_take_##suffix(real *tile, const real *from) {          \
+        _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += 64 / sizeof(real)) {                          \
+            __builtin_prefetch((const char *)(from + i) + FASTNN_AHEAD);                                            \
+            *(fastnn_line_##suffix *)(tile + i) = *(const fastnn_line_##suffix *)(from + i);                        \
+        }                                                                                                           \
+    }                                                                                                               \
     static inline __attribute__((always_inline)) void fastnn_put_##suffix(real *to, const real *tile, int past) {   \
-        typedef real line __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));                       \
-        enum { lanes = 64 / sizeof(real) };                                                                         \
         if (past)                                                                                                   \
-            _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += lanes)                                    \
+            _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += 64 / sizeof(real))                        \
                 FASTNN_STREAM_LINE((char *)(to + i), (const char *)(tile + i));                                     \
         else                                                                                                        \
-            _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += lanes)                                    \
-                *(line *)(to + i) = *(const line *)(tile + i);                                                      \
+            _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += 64 / sizeof(real)) {                      \
+                __builtin_prefetch((const char *)(to + i) + FASTNN_AHEAD, 1);                                       \
+                *(fastnn_line_##suffix *)(to + i) = *(const fastnn_line_##suffix *)(tile + i);                      \
+            }                                                                                                       \
     }
 
 #if defined(__AVX512F__)
@@ -159,8 +167,8 @@ FASTNN_DEFINE_TILE(gelu_slope)
 #define FASTNN_STREAM_LINE(to, from) memcpy(to, from, 64)
 #endif
 
-FASTNN_DEFINE_PUT(float, f32)
-FASTNN_DEFINE_PUT(double, f64)
+FASTNN_DEFINE_MOVES(float, f32)
+FASTNN_DEFINE_MOVES(double, f64)
 
 /* Stores past the caches become visible to other threads. */
 static inline void fastnn_settle(void) {
