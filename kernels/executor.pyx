@@ -20,6 +20,13 @@ cdef enum:
     MOST_INPUTS = 4
 
 
+cdef struct Item:
+    PyObject* holder  # a dict
+    PyObject* key
+    PyObject* value
+    bint by_equality
+
+
 cdef struct Call:
     PyObject* kernel
     PyObject** arguments
@@ -149,10 +156,10 @@ cdef class Shortcut:
         (number of the input, classes, ignored): integers that have to be classes.
     watched : tuple of (dict, key, object)
         The call is another one as soon as the dict's item is no longer that object.
+    options : tuple of (dict, key, object)
+        Likewise as soon as it is not equal any more.
     variables : tuple of (ContextVar, object)
         Likewise for the values of context variables.
-    options : tuple of (dict, tuple of (key, value))
-        Likewise as soon as an item of the dict is not equal any more.
     steps : tuple of (int, int, dict)
         (call, argument, dict): counts that grow by one before each step, in the call (unless its number is negative) and as "step" in
         the dict.
@@ -160,38 +167,48 @@ cdef class Shortcut:
 
     cdef Executor executor
     cdef Guard guard
-    cdef tuple inputs, checks, watched, variables, options, steps
+    cdef tuple inputs, checks, variables, steps, held
     cdef cnp.ndarray result
+    cdef Item* items
+    cdef Py_ssize_t count
     cdef Layout layouts[MOST_INPUTS]
     cdef Layout output
 
-    def __init__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple variables,
-                 tuple options, tuple steps):
+    def __cinit__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple options,
+                  tuple variables, tuple steps):
         cdef Py_ssize_t i
         if len(inputs) > MOST_INPUTS:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
         self.executor, self.guard, self.inputs, self.result, self.checks = executor, guard, inputs, result, checks
-        self.watched, self.variables, self.options, self.steps = watched, variables, options, steps
+        self.variables, self.steps, self.held = variables, steps, (watched, options)
+        self.items = <Item*> PyMem_Calloc(len(watched) + len(options) + 1, sizeof(Item))
+        if self.items == NULL:
+            raise MemoryError("no room for a shortcut")
+        for holder, key, value in (*watched, *options):  # held by self.held
+            self.items[self.count] = Item(
+                <PyObject*> holder, <PyObject*> key, <PyObject*> value, self.count >= len(watched))
+            self.count += 1
         for i in range(len(inputs)):
             describe(&self.layouts[i], inputs[i].shape, inputs[i].dtype.num)
         describe(&self.output, (<object> result).shape, (<object> result).dtype.num)
 
+    def __dealloc__(self):
+        PyMem_Free(self.items)
+
     cdef bint fits(self, tuple given):
         """Whether nothing is different."""
         cdef Py_ssize_t i
+        cdef PyObject* value
         for i in range(len(given)):
             if not matches(<PyObject*> given[i], &self.layouts[i], READY):
                 return False
-        for known, key, value in self.watched:
-            if PyDict_GetItem(known, key) != <PyObject*> value:
+        for i in range(self.count):
+            value = PyDict_GetItem(<object> self.items[i].holder, <object> self.items[i].key)
+            if value != self.items[i].value and not (self.items[i].by_equality and same(value, <object> self.items[i].value)):
                 return False
-        for variable, value in self.variables:
-            if current(variable) != <PyObject*> value:
+        for variable, known in self.variables:
+            if current(variable) != <PyObject*> known:
                 return False
-        for known, items in self.options:
-            for key, value in items:
-                if not same(PyDict_GetItem(known, key), value):
-                    return False
         for number, classes, ignored in self.checks:
             if not valid_classes(given[<Py_ssize_t> number], classes, ignored):
                 return False
@@ -242,7 +259,7 @@ cdef class Shortcut:
 
 
 cdef bint same(PyObject* value, object known):
-    return value == <PyObject*> known or (value != NULL and type(<object> value) is type(known) and <object> value == known)
+    return value != NULL and type(<object> value) is type(known) and <object> value == known
 
 
 cdef void grow(cnp.ndarray counter) noexcept:

@@ -316,6 +316,7 @@ class Plan:
         found = ((), ()) if compiled.update is None else compiled.update.shortcut(compiled.program)
         if found is None:
             return None
+        options, steps = found
         graph, watched = compiled.program.graph, [(generation, "number", generation["number"])]
         if compiled.update is not None:
             watched += [(vars(self.optimizer), name, getattr(self.optimizer, name)) for name in ("state", "param_groups")]
@@ -324,8 +325,9 @@ class Plan:
             compiled.program.executor, self._lock, tuple(compiled.program.inputs), compiled.program.outputs[0],
             tuple([(numbers[id(target)], classes, ignored) for target, classes, ignored in graph.class_checks if id(target) in numbers]),
             tuple(watched),
+            options,
             tuple([(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]),
-            *found,
+            steps,
         )  # fmt: skip
 
     def _check_all(self, compiled: _Compiled, X: np.ndarray, Y: np.ndarray) -> None:

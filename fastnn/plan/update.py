@@ -89,9 +89,8 @@ class Update:
         """The options that a step depends on, and the counts that grow with it; None where a step changes more."""
         if self._fresh or not self._is_steady():
             return None
-        options = tuple(
-            [(group, tuple([(k, v) for k, v in group.items() if k != "params"])) for group in self.optimizer.param_groups]
-        )
+        groups = self.optimizer.param_groups
+        options = tuple([(group, key, value) for group in groups for key, value in group.items() if key != "params"])
         steps = []
         for parameter, _, node in self.members:
             if "step" in self.state.get(parameter, ()):
