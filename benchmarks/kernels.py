@@ -9,6 +9,7 @@ another level of kernels.
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 
 import fastnn
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         table.keep(old)  # before anything is measured, in case that these are two tables
     print("\n".join(f"{name:<14} {value}" for name, value in table.versions.items()) + "\n")
     _print(report.header(list(found)))
+    gc.freeze()  # what the libraries have loaded need not be searched before every row
     for row in ROWS:
         if not options.only or any(text in row.label for text in options.only):
             table.add(_measured(row, settings))
