@@ -5,9 +5,13 @@ cimport numpy as cnp
 
 from fastnn.kernels.arrays cimport data, is_float32, length, real
 from fastnn.kernels.convolution.direct cimport direct_dx, direct_forward
+from fastnn.kernels.convolution.bias_gradient cimport bias_gradient
 from fastnn.kernels.convolution.depthwise cimport depthwise_backward, depthwise_fits, depthwise_forward
 from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_channels_forward
+from fastnn.kernels.convolution.few_channels_dw cimport few_channels_dw
+from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx
 from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.pointwise cimport pointwise_dx, pointwise_fits, pointwise_forward
 from fastnn.kernels.convolution.weight_gradient cimport weight_gradient
 from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_fits, winograd_forward
 
@@ -22,7 +26,15 @@ cdef enum:  # and how
     DIRECT
     FEW_CHANNELS
     DEPTHWISE
+    POINTWISE
     WINOGRAD
+    WINOGRAD_FAST
+    ALGORITHMS
+
+NAMES = ("direct", "few_channels", "depthwise", "pointwise", "winograd", "winograd_fast")
+
+cdef bint fast = False
+cdef int forced = ALGORITHMS
 
 
 cdef Geometry _geometry(
@@ -39,15 +51,45 @@ cdef Geometry _geometry(
     return g
 
 
+cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
+    """Whether an algorithm can compute this task of this shape."""
+    if how == FEW_CHANNELS:
+        return few_channels_fits(g)
+    if how == DEPTHWISE:
+        return depthwise_fits(g)
+    if how == POINTWISE:
+        return task != WEIGHT_GRADIENT and pointwise_fits(g)
+    if how == WINOGRAD or how == WINOGRAD_FAST:
+        return task != WEIGHT_GRADIENT and winograd_fits(g, task == DATA_GRADIENT)
+    return True
+
+
 cdef int algorithm(const Geometry* g, int task) noexcept nogil:
     """How to compute one task (FORWARD, DATA_GRADIENT or WEIGHT_GRADIENT) of this shape."""
-    if depthwise_fits(g):
+    cdef int how
+    if forced < ALGORITHMS and fits(g, task, forced):
+        return forced
+    if fits(g, task, DEPTHWISE):
         return DEPTHWISE
-    if task == FORWARD and few_channels_fits(g):
+    if fits(g, task, FEW_CHANNELS):
         return FEW_CHANNELS
-    if task != WEIGHT_GRADIENT and winograd_fits(g, task == DATA_GRADIENT):
-        return WINOGRAD
+    if fits(g, task, POINTWISE):
+        return POINTWISE
+    if fits(g, task, WINOGRAD):
+        return WINOGRAD_FAST if fast else WINOGRAD
     return DIRECT
+
+
+def set_fast(bint on):
+    """Allow algorithms whose error leaves the bound of a sum of products."""
+    global fast
+    fast = on
+
+
+def force(str name):
+    """Compute by the algorithm of that name, one of NAMES, wherever it fits; None gives the choice back. For tests and measurements."""
+    global forced
+    forced = ALGORITHMS if name is None else NAMES.index(name)
 
 
 cdef int _forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
@@ -56,8 +98,10 @@ cdef int _forward(const real* x, const real* w, const real* b, real* y, const Ge
         return few_channels_forward(x, w, b, y, g)
     if how == DEPTHWISE:
         return depthwise_forward(x, w, b, y, g)
-    if how == WINOGRAD:
-        return winograd_forward(x, w, b, y, g, 2)
+    if how == POINTWISE:
+        return pointwise_forward(x, w, b, y, g)
+    if how == WINOGRAD or how == WINOGRAD_FAST:
+        return winograd_forward(x, w, b, y, g, 2 if how == WINOGRAD else 4)
     return direct_forward(x, w, b, y, g)
 
 
@@ -79,37 +123,20 @@ def conv2d(
 
 cdef int _dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcept nogil:
     cdef int how = algorithm(g, DATA_GRADIENT)
-    if how == WINOGRAD:
-        return winograd_dx(dy, w, dx, g, 2)
+    if how == FEW_CHANNELS:
+        return few_channels_dx(dy, w, dx, g)
+    if how == POINTWISE:
+        return pointwise_dx(dy, w, dx, g)
+    if how == WINOGRAD or how == WINOGRAD_FAST:
+        return winograd_dx(dy, w, dx, g, 2 if how == WINOGRAD else 4)
     return direct_dx(dy, w, dx, g)
 
 
 cdef int _dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
     cdef int how = algorithm(g, WEIGHT_GRADIENT)
+    if how == FEW_CHANNELS:
+        return few_channels_dw(dy, x, dw, g)
     return weight_gradient(dy, x, dw, g)
-
-
-cdef void _db(const real* dy, real* db, const Geometry* g) noexcept nogil:
-    """Sums over images and pixels, each row of pixels in 16 interleaved parts."""
-    cdef Py_ssize_t pixels = g.P * g.Q, channels = g.groups * g.O, o, n, i, j
-    cdef real parts[16]
-    cdef real total
-    cdef const real* row
-    for o in range(channels):
-        total = 0
-        for n in range(g.N):
-            row = dy + (n * channels + o) * pixels
-            for j in range(16):
-                parts[j] = 0
-            for i in range(pixels // 16):
-                for j in range(16):
-                    parts[j] += row[16 * i + j]
-            for i in range(pixels // 16 * 16, pixels):
-                parts[0] += row[i]
-            for j in range(1, 16):
-                parts[0] += parts[j]
-            total += parts[0]
-        db[o] = total
 
 
 cdef int _backward(const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g) noexcept nogil:
@@ -121,7 +148,7 @@ cdef int _backward(const real* dy, const real* x, const real* w, real* dx, real*
     if dw != NULL:
         failed |= _dw(dy, x, dw, g)
     if db != NULL:
-        _db(dy, db, g)
+        bias_gradient(dy, db, g)
     return failed
 
 

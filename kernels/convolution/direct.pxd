@@ -24,6 +24,7 @@ cdef extern from "simd/direct.h" nogil:
     enum:
         SPAN_BYTES "FASTNN_SPAN_BYTES"
         ROWS "FASTNN_DIRECT_ROWS"
+        PIXELS "FASTNN_DIRECT_PIXELS"
         VECTORS "FASTNN_DIRECT_VECTORS"
     ctypedef struct Tap "fastnn_tap":
         Py_ssize_t source, weight
@@ -31,10 +32,16 @@ cdef extern from "simd/direct.h" nogil:
         Py_ssize_t lane, target, count
     void tile_f32 "fastnn_direct_tile_f32"(
         Py_ssize_t vectors, Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const float* x, const Py_ssize_t* start,
-        Py_ssize_t plane, const float* w, Py_ssize_t window, float* p) noexcept
+        Py_ssize_t plane, const float* w, Py_ssize_t w_row, Py_ssize_t w_channel, Py_ssize_t rows, int add, float* p) noexcept
     void tile_f64 "fastnn_direct_tile_f64"(
         Py_ssize_t vectors, Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const double* x, const Py_ssize_t* start,
-        Py_ssize_t plane, const double* w, Py_ssize_t window, double* p) noexcept
+        Py_ssize_t plane, const double* w, Py_ssize_t w_row, Py_ssize_t w_channel, Py_ssize_t rows, int add, double* p) noexcept
+    void blocked_tile_f32 "fastnn_blocked_tile_f32"(
+        Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const float* x, Py_ssize_t plane, const float* w, Py_ssize_t w_channel,
+        int add, float* p) noexcept
+    void blocked_tile_f64 "fastnn_blocked_tile_f64"(
+        Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const double* x, Py_ssize_t plane, const double* w, Py_ssize_t w_channel,
+        int add, double* p) noexcept
     void store_f32 "fastnn_direct_store_f32"(
         const Piece* piece, Py_ssize_t pieces, const float* p, float bias, float* y, Py_ssize_t step) noexcept
     void store_f64 "fastnn_direct_store_f64"(
@@ -42,48 +49,40 @@ cdef extern from "simd/direct.h" nogil:
 
 cdef enum:
     BLOCK_BYTES = 1024 * 1024    # of L2, for the padded input of a block
-    WEIGHT_BYTES = 1024 * 1024   # weights up to which a group of vectors meets all of them before the next group
+    WEIGHT_BYTES = 1024 * 1024   # weights that stay in L2 beside it
+    PACKED_PIXELS = 400          # of a batch, from which packed weights, which are 5 % faster, cost less than they save
+    GROUP = 16
+    PART_TAPS = 128               # of the input channels that are worked on together
 
 cdef struct Pass:
     Line down, across
     Py_ssize_t N, groups, C, H, W, O, P, Q      # C and O of one group; P and Q of the output's phase
     Py_ssize_t out_rows, out_columns            # of the whole output
     Py_ssize_t row, column, row_step, step      # where the phase begins in the output, and its steps
-    Py_ssize_t window, taps                     # taps of the kernel, and of the pass
-    Py_ssize_t slabs                            # of weights
+    Py_ssize_t taps, w_group, w_row, w_channel  # elements from one group's weights to the next's, and so on
+    bint packed                                 # whether the weights are, so that the channels go in lanes, not the pixels
+    Py_ssize_t span, spans, channels            # places of a unit; units and output channels of a tile
     Tap* tap
     # blocks
     Py_ssize_t images, rows, columns            # of a block; images is 1 where a block is a part of an image
     Py_ssize_t blocks_down, blocks_across, blocks  # blocks of an image (or 1), of the batch
     Py_ssize_t in_rows, pitch, plane            # of one strand; plane is of a channel, all strands and images
     Py_ssize_t units                            # vectors of a block, at most
+    Py_ssize_t group_units, tile_channels, part_channels  # vectors, output and input channels that are worked on together
     bint in_place                               # the input needs no margin: a block is an image and never copied
 
 
-cdef inline Py_ssize_t slab(Py_ssize_t itemsize) noexcept nogil:
-    """Output channels whose weights lie together: as many as a vector has lanes, or a tile rows."""
-    return max(<Py_ssize_t> ROWS, SPAN_BYTES // itemsize)
+cdef inline bint by_rows(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t pitch, Py_ssize_t span) noexcept nogil:
+    """Whether units that end with a row are no more than those of one line."""
+    return rows * ((columns + span - 1) // span) <= ((rows - 1) * pitch + columns + span - 1) // span
 
 
-cdef inline Py_ssize_t slab_elements(Py_ssize_t C, Py_ssize_t window, Py_ssize_t itemsize) noexcept nogil:
-    return C * window * slab(itemsize)
+cdef inline Py_ssize_t line_units(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t pitch, Py_ssize_t span) noexcept nogil:
+    """Units of an image."""
+    return min(rows * ((columns + span - 1) // span), ((rows - 1) * pitch + columns + span - 1) // span)
 
 
-cdef inline void pack_slab(
-    const real* w, const Geometry* g, bint gradient, Py_ssize_t index, real* panel
-) noexcept nogil:
-    """panel[c][tap][o] for a slab of output channels, counted over the groups; dx exchanges input and output channels."""
-    cdef Py_ssize_t width = slab(sizeof(real)), window = g.KH * g.KW, O = g.C if gradient else g.O, c
-    cdef Py_ssize_t slabs = (O + width - 1) // width, o = index % slabs * width, count = min(width, O - o)
-    w += index // slabs * g.O * g.C * window
-    if gradient:
-        for c in range(g.O):
-            pack_transposed(w + (c * g.C + o) * window, window, count, window, width, panel + c * window * width)
-    else:
-        pack_transposed(w + o * g.C * window, g.C * window, count, g.C * window, width, panel)
-
-
-cdef inline void plan(Pass* s, Py_ssize_t KW, Py_ssize_t itemsize) noexcept nogil:
+cdef inline void plan(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept nogil:
     """Blocks whose padded input fits, of whole rows if it can be; then the taps."""
     cdef Py_ssize_t lanes = SPAN_BYTES // itemsize, fit, u, v, strands
     cdef Py_ssize_t most  # pixels of a strand in a block
@@ -113,22 +112,39 @@ cdef inline void plan(Pass* s, Py_ssize_t KW, Py_ssize_t itemsize) noexcept nogi
         s.images = min(s.N, max(most // (s.in_rows * s.pitch), 1))
     s.blocks = (s.N + s.images - 1) // s.images * s.blocks_down * s.blocks_across
     s.plane = strands * s.images * s.in_rows * s.pitch
-    s.units = s.images * ((s.rows * s.pitch + lanes - 1) // lanes)
+    s.packed = g.N * g.P * g.Q >= PACKED_PIXELS
+    s.span, s.spans, s.channels = lanes, VECTORS, ROWS
+    if s.packed:
+        s.span, s.spans, s.channels = PIXELS, 1, 2 * lanes
+    s.units = s.images * line_units(s.rows, s.columns, s.pitch, s.span)
+    # The order of work. A few channels' windows, weights and sums stay in L1; where the weights are many, they are read once for a block,
+    # row by row: those of the forward pass run along the input channels, those of dx along the output channels.
+    s.group_units, s.tile_channels, s.part_channels = s.spans, s.O, max(PART_TAPS // max(s.taps, 1), 1)
+    if s.O * s.C * s.taps * itemsize > WEIGHT_BYTES:
+        s.group_units = s.units
+        if s.packed or s.w_row > s.w_channel:
+            s.tile_channels, s.part_channels = s.channels, max(s.C, 1)
+    elif s.packed:
+        s.group_units, s.tile_channels = GROUP, s.channels
+    if s.packed:
+        s.w_row, s.w_channel = s.C * g.KH * g.KW, g.KH * g.KW * s.channels
+        s.w_group = round_up(s.O, s.channels) * s.w_row
     for u in range(s.down.taps):
         for v in range(s.across.taps):
-            s.tap[u * s.across.taps + v].source = (
+            s.tap[u * s.across.taps + v].source = itemsize * (
                 ((s.down.strand[u] * s.across.strands + s.across.strand[v]) * s.images * s.in_rows + s.down.ahead[u]) * s.pitch
                 + s.across.ahead[v])
-            s.tap[u * s.across.taps + v].weight = s.down.tap[u] * KW + s.across.tap[v]
+            s.tap[u * s.across.taps + v].weight = itemsize * (s.channels if s.packed else 1) * (
+                s.down.tap[u] * g.KW + s.across.tap[v])
 
 
 cdef inline void forward_pass(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept nogil:
     s.N, s.groups, s.C, s.H, s.W, s.O, s.P, s.Q = g.N, g.groups, g.C, g.H, g.W, g.O, g.P, g.Q
     s.out_rows, s.out_columns, s.row, s.column, s.row_step, s.step = g.P, g.Q, 0, 0, 1, 1
-    s.window = g.KH * g.KW
+    s.w_group, s.w_row, s.w_channel = g.O * g.C * g.KH * g.KW, g.C * g.KH * g.KW, g.KH * g.KW
     forward_line(&s.down, g.KH, g.sh, g.top, g.dh)
     forward_line(&s.across, g.KW, g.sw, g.left, g.dw)
-    plan(s, g.KW, itemsize)
+    plan(s, g, itemsize)
 
 
 cdef inline void gradient_line(
@@ -148,10 +164,10 @@ cdef inline void gradient_pass(Pass* s, const Geometry* g, Py_ssize_t row, Py_ss
     s.N, s.groups, s.C, s.H, s.W, s.O = g.N, g.groups, g.O, g.P, g.Q, g.C
     s.P, s.Q = (g.H - row + g.sh - 1) // g.sh, (g.W - column + g.sw - 1) // g.sw
     s.out_rows, s.out_columns, s.row, s.column, s.row_step, s.step = g.H, g.W, row, column, g.sh, g.sw
-    s.window = g.KH * g.KW
+    s.w_group, s.w_row, s.w_channel = g.O * g.C * g.KH * g.KW, g.KH * g.KW, g.C * g.KH * g.KW
     gradient_line(&s.down, row, g.KH, g.sh, g.top, g.dh)
     gradient_line(&s.across, column, g.KW, g.sw, g.left, g.dw)
-    plan(s, g.KW, itemsize)
+    plan(s, g, itemsize)
 
 
 cdef inline void make_pass(
@@ -164,122 +180,166 @@ cdef inline void make_pass(
 
 
 cdef inline Py_ssize_t list_units(
-    Py_ssize_t* start, Py_ssize_t* first_piece, Piece* piece, const Pass* s, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns,
-    Py_ssize_t lanes,
+    Py_ssize_t* start, Py_ssize_t* first_piece, Piece* piece, const Pass* s, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns
 ) noexcept nogil:
-    """The vectors of a block and the outputs in them, those of the first channel. Returns their number; first_piece has one more."""
-    cdef Py_ssize_t n, at, lane, p, q, units = 0, pieces = 0, line = (rows - 1) * s.pitch + columns
+    """The units of a block and the outputs in them, those of the first channel. Returns their number; first_piece has one more."""
+    cdef bint split = by_rows(rows, columns, s.pitch, s.span)
+    cdef Py_ssize_t lines = rows if split else 1, length = columns if split else (rows - 1) * s.pitch + columns
+    cdef Py_ssize_t n, i, at, line, p, q, units = 0, pieces = 0
     for n in range(images):
-        at = 0
-        while at < line:
-            # The last vector of a line begins earlier, so that it reads nothing behind the line.
-            start[units] = n * s.in_rows * s.pitch + max(min(at, line - lanes), 0)
-            first_piece[units] = pieces
-            lane = at - max(min(at, line - lanes), 0)
-            while lane < lanes and at < line:
-                p = at // s.pitch
-                q = at % s.pitch
-                if q < columns:
-                    piece[pieces].lane = lane
-                    piece[pieces].count = min(columns - q, lanes - lane)
-                    piece[pieces].target = (
-                        (n * s.groups * s.O * s.out_rows + p * s.row_step) * s.out_columns + q * s.step)
-                    pieces += 1
-                lane += s.pitch - q
-                at += s.pitch - q
-            at = start[units] - n * s.in_rows * s.pitch + lanes
-            units += 1
+        for i in range(lines):
+            line = n * s.in_rows * s.pitch + i * s.pitch
+            at = 0
+            while at < length:
+                # The last unit of a line begins earlier, so that it reads nothing behind the line.
+                start[units] = line + max(min(at, length - s.span), 0)
+                first_piece[units] = pieces
+                while at < length and line + at < start[units] + s.span:
+                    p = i + at // s.pitch
+                    q = at % s.pitch
+                    if q < columns:
+                        piece[pieces].lane = line + at - start[units]
+                        piece[pieces].count = min(columns - q, s.span - piece[pieces].lane)
+                        piece[pieces].target = (n * s.groups * s.O * s.out_rows + p * s.row_step) * s.out_columns + q * s.step
+                        pieces += 1
+                    at += s.pitch - q
+                at = start[units] - line + s.span
+                units += 1
     first_piece[units] = pieces
     return units
 
 
-cdef inline void tile(
-    const real* x, const real* w, const real* b, real* y, const Pass* s, const Py_ssize_t* start,
-    const Py_ssize_t* first_piece, const Piece* piece, Py_ssize_t vectors, Py_ssize_t o, real* p,
+cdef inline void sum_tile(
+    const real* x, const real* w, const Pass* s, const Py_ssize_t* start, Py_ssize_t vectors, Py_ssize_t o, Py_ssize_t c,
+    Py_ssize_t channels, real* p,
 ) noexcept nogil:
-    """Up to ROWS output channels of up to VECTORS vectors; w is their panel, b and y begin at the group."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), rows = min(<Py_ssize_t> ROWS, s.O - o), i, j
-    cdef real bias
-    if s.C * s.taps == 0:
-        memset(p, 0, rows * vectors * SPAN_BYTES)
+    """Up to ROWS output channels of up to VECTORS vectors, and some input channels, which are the first ones where c is 0."""
+    cdef Py_ssize_t rows = min(<Py_ssize_t> ROWS, s.O - o)
+    x += c * s.plane
+    w += o * s.w_row + c * s.w_channel
+    if s.packed:
+        if real is float:
+            blocked_tile_f32(channels, s.taps, s.tap, x + start[0], s.plane, w, s.w_channel, c > 0, p)
+        else:
+            blocked_tile_f64(channels, s.taps, s.tap, x + start[0], s.plane, w, s.w_channel, c > 0, p)
     elif real is float:
-        tile_f32(vectors, s.C, s.taps, s.tap, x, start, s.plane, w, s.window, p)
+        tile_f32(vectors, channels, s.taps, s.tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, c > 0, p)
     else:
-        tile_f64(vectors, s.C, s.taps, s.tap, x, start, s.plane, w, s.window, p)
-    for i in range(rows):
+        tile_f64(vectors, channels, s.taps, s.tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, c > 0, p)
+
+
+cdef inline void store_tile(
+    const real* b, real* y, const Pass* s, const Py_ssize_t* first_piece, const Piece* piece, Py_ssize_t units, Py_ssize_t o,
+    real* p,
+) noexcept nogil:
+    """Adds the bias; channels that were in lanes are turned first."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), i, j, row = units * lanes
+    cdef real bias
+    cdef real turned[2 * 16 * 16 + 16]
+    if s.packed:
+        row = round_up(PIXELS, lanes)
+        pack_transposed(p, s.channels, PIXELS, s.channels, row, turned)
+        p = turned
+    for i in range(min(s.channels, s.O - o)):
         bias = b[o + i] if b != NULL else 0
-        for j in range(vectors):
+        for j in range(units):
             if real is float:
                 store_f32(
-                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + (i * vectors + j) * lanes, bias,
+                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + i * row + j * lanes, bias,
                     y + (o + i) * s.out_rows * s.out_columns, s.step)
             else:
                 store_f64(
-                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + (i * vectors + j) * lanes, bias,
+                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + i * row + j * lanes, bias,
                     y + (o + i) * s.out_rows * s.out_columns, s.step)
 
 
-cdef inline Py_ssize_t block_elements(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
-    """Of the padded input and one tile."""
-    return (0 if s.in_place else s.C * s.plane) + (ROWS * VECTORS + 1) * SPAN_BYTES // itemsize
+cdef inline Py_ssize_t tile_elements(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
+    return s.channels * s.spans * s.span
+
+
+cdef inline void multiply(
+    const real* x, const real* w, const real* b, real* y, const Pass* s, const Py_ssize_t* start, const Py_ssize_t* first_piece,
+    const Piece* piece, Py_ssize_t units, Py_ssize_t o0, Py_ssize_t o1, real* sums,
+) noexcept nogil:
+    """Output channels o0 to o1 of all vectors of a block, in the order that the plan found."""
+    cdef Py_ssize_t size = tile_elements(s, sizeof(real)), u0 = 0, t0, u, o, c, vectors
+    cdef real* p
+    while u0 < units:
+        t0 = o0
+        while t0 < o1:
+            c = 0
+            while c == 0 or c < s.C:
+                p = sums
+                o = t0
+                while o < min(t0 + s.tile_channels, o1):
+                    u = u0
+                    while u < min(u0 + s.group_units, units):
+                        vectors = min(s.spans, units - u)
+                        if s.C * s.taps == 0:
+                            memset(p, 0, size * sizeof(real))
+                        else:
+                            sum_tile(x, w, s, start + u, vectors, o, c, min(s.part_channels, s.C - c), p)
+                        if c + s.part_channels >= s.C:
+                            store_tile(b, y, s, first_piece + u, piece, vectors, o, p)
+                        p += size
+                        u += s.spans
+                    o += s.channels
+                c += s.part_channels
+            t0 += s.tile_channels
+        u0 += s.group_units
+
+
+cdef inline Py_ssize_t sums_elements(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
+    cdef Py_ssize_t tiles = (min(s.tile_channels, s.O) + s.channels - 1) // s.channels
+    return tiles * ((min(s.group_units, s.units) + s.spans - 1) // s.spans) * tile_elements(s, itemsize)
 
 
 cdef inline Py_ssize_t block_space(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
     """Bytes that one thread needs."""
     return round_up(
-        block_elements(s, itemsize) * itemsize + (2 * s.units + 1) * sizeof(Py_ssize_t)
-        + (s.units + s.images * s.rows) * sizeof(Piece), 64)
+        (sums_elements(s, itemsize) + (0 if s.in_place else s.C * s.plane)) * itemsize + SPAN_BYTES
+        + (2 * s.units + 1) * sizeof(Py_ssize_t) + (s.units + s.images * s.rows) * sizeof(Piece), 64)
 
 
 cdef inline void direct_block(
-    const real* x, const real* w, const real* b, real* y, const Pass* s, Py_ssize_t block, Py_ssize_t o0,
-    Py_ssize_t o1, char* space,
+    const real* x, const real* w, const real* b, real* y, const Pass* s, Py_ssize_t block, Py_ssize_t o0, Py_ssize_t o1, char* space,
 ) noexcept nogil:
-    """Output channels o0 to o1 of one block of one group, at which all arrays begin, w as packed."""
-    cdef Py_ssize_t n0 = block // (s.blocks_down * s.blocks_across) * s.images, p0 = block // s.blocks_across % s.blocks_down * s.rows
-    cdef Py_ssize_t q0 = block % s.blocks_across * s.columns, images = min(s.images, s.N - n0), columns = min(s.columns, s.Q - q0)
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), units, o, unit
-    cdef Py_ssize_t width = slab(sizeof(real)), elements = slab_elements(s.C, s.window, sizeof(real))
-    cdef real* p = <real*> space
-    cdef const real* source = x + n0 * s.groups * s.C * s.H * s.W
-    cdef Py_ssize_t* start = <Py_ssize_t*> (p + block_elements(s, sizeof(real)))
+    """Output channels o0 to o1 of one block of one group, at which all arrays begin."""
+    cdef Py_ssize_t n0 = block // (s.blocks_down * s.blocks_across) * s.images, images = min(s.images, s.N - n0), units
+    cdef Py_ssize_t p0 = block // s.blocks_across % s.blocks_down * s.rows, q0 = block % s.blocks_across * s.columns
+    cdef real* sums = <real*> space
+    cdef real* padded = sums + sums_elements(s, sizeof(real))
+    cdef Py_ssize_t* start = <Py_ssize_t*> (padded + (0 if s.in_place else s.C * s.plane) + SPAN_BYTES // sizeof(real))
     cdef Py_ssize_t* first_piece = start + s.units
     cdef Piece* piece = <Piece*> (first_piece + s.units + 1)
-    units = list_units(start, first_piece, piece, s, images, min(s.rows, s.P - p0), columns, lanes)
-    if not s.in_place:
-        source = p + (ROWS * VECTORS + 1) * lanes
-        fill_strands(
-            <real*> source, &s.down, &s.across, s.in_rows, s.pitch, x + n0 * s.groups * s.C * s.H * s.W, s.C, images, s.images,
-            s.groups * s.C, s.H, s.W, p0, q0)
+    x += n0 * s.groups * s.C * s.H * s.W
     y += (n0 * s.groups * s.O * s.out_rows + s.row + p0 * s.row_step) * s.out_columns + s.column + q0 * s.step
-    if s.O * s.C * s.window * <Py_ssize_t> sizeof(real) <= WEIGHT_BYTES:
-        unit = 0
-        while unit < units:
-            o = o0
-            while o < o1:
-                tile(
-                    source, w + o // width * elements + o % width, b, y, s, start + unit, first_piece + unit, piece,
-                    min(<Py_ssize_t> VECTORS, units - unit), o, p)
-                o += ROWS
-            unit += VECTORS
+    units = list_units(
+        start, first_piece, piece, s, images, min(s.rows, s.P - p0), min(s.columns, s.Q - q0))
+    if not s.in_place:
+        fill_strands(
+            padded, &s.down, &s.across, s.in_rows, s.pitch, x, s.C, images, s.images, s.groups * s.C, s.H, s.W, p0, q0)
+    multiply(x if s.in_place else padded, w, b, y, s, start, first_piece, piece, units, o0, o1, sums)
+
+
+cdef inline void pack_slab(const real* w, real* packed, const Pass* s, const Geometry* g, bint gradient, Py_ssize_t index) noexcept nogil:
+    """packed[c][tap][o] of a slab of output channels, counted over the groups."""
+    cdef Py_ssize_t window = g.KH * g.KW, slabs = (s.O + s.channels - 1) // s.channels, o = index % slabs * s.channels, c
+    cdef Py_ssize_t count = min(s.channels, s.O - o)
+    w += index // slabs * g.O * g.C * window
+    packed += index * s.channels * s.w_row
+    if gradient:
+        for c in range(s.C):
+            pack_transposed(w + (c * g.C + o) * window, window, count, window, s.channels, packed + c * s.w_channel)
     else:
-        o = o0
-        while o < o1:
-            unit = 0
-            while unit < units:
-                tile(
-                    source, w + o // width * elements + o % width, b, y, s, start + unit, first_piece + unit, piece,
-                    min(<Py_ssize_t> VECTORS, units - unit), o, p)
-                unit += VECTORS
-            o += ROWS
+        pack_transposed(w + o * g.C * window, g.C * window, count, g.C * window, s.channels, packed)
 
 
 cdef inline void run_pass(
     const real* x, const real* w, const real* b, real* y, const Pass* s, int threads, char* memory
 ) noexcept nogil:
     """Units of work are blocks of one group, and parts of its output channels where there are fewer blocks than threads."""
-    cdef Py_ssize_t tiles = (s.O + ROWS - 1) // ROWS, shares = 1, units, unit, group, share, space = block_space(s, sizeof(real))
-    cdef Py_ssize_t w_group = s.slabs * slab_elements(s.C, s.window, sizeof(real))
+    cdef Py_ssize_t tiles = (s.O + s.channels - 1) // s.channels, shares = 1, units, unit, group, share, space = block_space(s, sizeof(real))
     cdef int t
     while s.groups * s.blocks * shares < threads and shares < tiles:
         shares += 1
@@ -288,7 +348,7 @@ cdef inline void run_pass(
         for unit in range(units):
             group = unit // s.blocks
             direct_block(
-                x + group * s.C * s.H * s.W, w + group * w_group, b + group * s.O if b != NULL else b,
+                x + group * s.C * s.H * s.W, w + group * s.w_group, b + group * s.O if b != NULL else b,
                 y + group * s.O * s.out_rows * s.out_columns, s, unit % s.blocks, 0, s.O, memory)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
@@ -296,46 +356,47 @@ cdef inline void run_pass(
                 share = unit % shares
                 group = unit // shares // s.blocks
                 direct_block(
-                    x + group * s.C * s.H * s.W, w + group * w_group, b + group * s.O if b != NULL else b,
+                    x + group * s.C * s.H * s.W, w + group * s.w_group, b + group * s.O if b != NULL else b,
                     y + group * s.O * s.out_rows * s.out_columns, s, unit // shares % s.blocks,
-                    tiles * share // shares * ROWS, min(tiles * (share + 1) // shares * ROWS, s.O), memory + t * space)
+                    tiles * share // shares * s.channels, min(tiles * (share + 1) // shares * s.channels, s.O), memory + t * space)
 
 
 cdef inline int run(
-    const real* x, const real* w, const real* b, real* y, const Geometry* g, bint gradient, Py_ssize_t* lines
+    const real* x, const real* w, const real* b, real* y, Pass* s, const Geometry* g, bint gradient
 ) noexcept nogil:
-    """All passes, after the weights are packed."""
-    cdef Pass s
-    cdef Py_ssize_t window = g.KH * g.KW, C = g.O if gradient else g.C, O = g.C if gradient else g.O, width = slab(sizeof(real))
-    cdef Py_ssize_t elements = slab_elements(C, window, sizeof(real)), slabs = (O + width - 1) // width, index, space = 0
-    cdef Py_ssize_t passes = min(g.sh, g.H) * min(g.sw, g.W) if gradient else 1, down = min(g.sw, g.W) if gradient else 1
-    cdef Py_ssize_t packed = round_up(g.groups * slabs * elements * sizeof(real), 64)
-    cdef int threads = threads_for(g.N * g.groups * g.P * g.Q * g.O * g.C * window // 16)
+    """All passes: one, or one for each phase of dx. The first one's layout of the weights serves them all."""
+    cdef Py_ssize_t across = min(g.sw, g.W) if gradient else 1, passes = min(g.sh, g.H) * across if gradient else 1
+    cdef Py_ssize_t slabs, index, space = 0, packed = 0
+    cdef int threads = threads_for(g.N * g.groups * g.P * g.Q * g.O * g.C * g.KH * g.KW // 16)
+    cdef const real* panels
     cdef char* memory
-    s.tap = <Tap*> (lines + 5 * (g.KH + g.KW))
-    s.slabs = slabs
-    place_lines(&s.down, &s.across, g, lines)
     for index in range(passes):
-        make_pass(&s, g, gradient, index // down, index % down, sizeof(real))
-        space = max(space, block_space(&s, sizeof(real)))
+        make_pass(s, g, gradient, index // across, index % across, sizeof(real))
+        space = max(space, block_space(s, sizeof(real)))
+        if s.packed:
+            packed = round_up(g.groups * s.w_group * sizeof(real), 64)
     memory = workspace(packed + threads * space)
     if memory == NULL:
         return -1
-    if threads == 1:
-        for index in range(g.groups * slabs):
-            pack_slab(w, g, gradient, index, <real*> memory + index * elements)
-    else:
-        for index in prange(g.groups * slabs, num_threads=threads, schedule="static"):
-            pack_slab(w, g, gradient, index, <real*> memory + index * elements)
+    panels = <real*> memory if packed else w
+    if packed:
+        slabs = g.groups * ((s.O + s.channels - 1) // s.channels)
+        if threads == 1:
+            for index in range(slabs):
+                pack_slab(w, <real*> memory, s, g, gradient, index)
+        else:
+            for index in prange(slabs, num_threads=threads, schedule="static"):
+                pack_slab(w, <real*> memory, s, g, gradient, index)
     for index in range(passes):
-        make_pass(&s, g, gradient, index // down, index % down, sizeof(real))
-        run_pass(x, <real*> memory, b, y, &s, threads, memory + packed)
+        make_pass(s, g, gradient, index // across, index % across, sizeof(real))
+        run_pass(x, panels, b, y, s, threads, memory + packed)
     workspace_done()
     return 0
 
 
 cdef inline int direct(const real* x, const real* w, const real* b, real* y, const Geometry* g, bint gradient) noexcept nogil:
     """y of x, or dx of dy."""
+    cdef Pass s
     cdef char* memory
     cdef int failed
     if g.N * g.groups == 0 or (g.C * g.H * g.W if gradient else g.O * g.P * g.Q) == 0:
@@ -343,7 +404,9 @@ cdef inline int direct(const real* x, const real* w, const real* b, real* y, con
     memory = <char*> malloc(lines_space(g) + g.KH * g.KW * sizeof(Tap))
     if memory == NULL:
         return -1
-    failed = run(x, w, b, y, g, gradient, <Py_ssize_t*> memory)
+    place_lines(&s.down, &s.across, g, <Py_ssize_t*> memory)
+    s.tap = <Tap*> (memory + lines_space(g))
+    failed = run(x, w, b, y, &s, g, gradient)
     free(memory)
     return failed
 

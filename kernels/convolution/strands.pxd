@@ -6,7 +6,13 @@ With a stride of 2 the even and the odd rows (and columns) are two strands; neig
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.patches cimport Geometry, gather_run
+from fastnn.kernels.convolution.patches cimport Geometry
+
+cdef extern from "simd/direct.h" nogil:
+    void strand_row_f32 "fastnn_strand_row_f32"(
+        float* target, Py_ssize_t width, const float* row, Py_ssize_t step, Py_ssize_t begin, Py_ssize_t end) noexcept
+    void strand_row_f64 "fastnn_strand_row_f64"(
+        double* target, Py_ssize_t width, const double* row, Py_ssize_t step, Py_ssize_t begin, Py_ssize_t end) noexcept
 
 cdef struct Line:  # one dimension: output i of a pass meets the input at i step + at[u] for every tap u
     Py_ssize_t taps, step
@@ -64,7 +70,7 @@ cdef inline void fill_strands(
 ) noexcept nogil:
     """target[c][strand of rows][of columns][image][row][column] from output (p, q) on; x_image counts channels. There is room for
     ``image_places`` images."""
-    cdef Py_ssize_t c, a, b, n, i, row
+    cdef Py_ssize_t c, a, b, n, i, row, first
     cdef real* to
     for c in range(channels):
         for a in range(down.strands):
@@ -76,6 +82,11 @@ cdef inline void fill_strands(
                         if row < 0 or row >= H:
                             memset(to, 0, columns * sizeof(real))
                         else:
-                            gather_run(
-                                x + ((n * x_image + c) * H + row) * W, W, q * across.step + across.first[b], across.step, columns, to)
+                            first = q * across.step + across.first[b]
+                            if real is float:
+                                strand_row_f32(
+                                    to, columns, x + ((n * x_image + c) * H + row) * W + first, across.step, -first, W - first)
+                            else:
+                                strand_row_f64(
+                                    to, columns, x + ((n * x_image + c) * H + row) * W + first, across.step, -first, W - first)
                         to += columns
