@@ -466,3 +466,69 @@ def test_predict_follows_the_weights():
     assert plan.predict(x).dtype == np.float64
     with fastnn.use_backend("reference"):
         np.testing.assert_allclose(plan.predict(x), model(fastnn.tensor(x.astype(np.float64))).numpy(), atol=1e-12)
+
+
+class Tied(nn.Module):
+    """One layer used twice, and a parameter whose memory is no block."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+        self.last = nn.Linear(6, 3)
+        self.last.weight = nn.Parameter(np.asfortranarray(np.random.default_rng(5).standard_normal((3, 6)).astype(np.float32)))
+
+    def forward(self, x):
+        return self.last(F.relu(self.layer(F.relu(self.layer(x)))))
+
+
+def test_a_layer_used_twice_and_strided_weights():
+    fastnn.manual_seed(0)
+    model, twin = Tied(), Tied()
+    twin.load_state_dict(model.state_dict())
+    loss, ours, theirs = nn.CrossEntropyLoss(), optim.Adam(model.parameters()), optim.Adam(twin.parameters())
+    plan = fastnn.compile(model, loss, ours)
+    for x, y in batches((6,), [5, 5, 5, 5], np.float32):
+        assert plan.step(x, y) == pytest.approx(train_step(twin, loss, theirs, x, y)[0], abs=1e-6)
+    assert not model.last.weight.numpy().flags.c_contiguous
+    assert_same_state(model.state_dict(), twin.state_dict(), 1e-6)
+
+
+def test_an_empty_batch():
+    model, _, shape = twins("mlp")
+    plan = fastnn.compile(model, nn.MSELoss(reduction="sum"), optim.SGD(model.parameters(), lr=0.1))
+    before = model.state_dict()
+    assert plan.step(np.zeros((0, 6)), np.zeros((0, 3))) == 0
+    assert_same_state(before, model.state_dict(), 0)
+    assert plan.predict(np.zeros((0, 6))).shape == (0, 3)
+
+
+def test_one_output_is_expected():
+    class Two(nn.Module):
+        def forward(self, x):
+            return x + 1, x * 2
+
+    with pytest.raises(TypeError, match="one Tensor"):
+        fastnn.compile(Two()).predict(np.ones(3, np.float32))
+    with pytest.raises(ValueError, match="scalar"):
+        fastnn.compile(multilayer_perceptron(), lambda p, y: p - y).gradients(
+            np.ones((2, 6), np.float32), np.ones((2, 3), np.float32)
+        )
+
+
+class Branches(nn.Module):
+    """Values that outlive others, views of them, and operators that may work in place."""
+
+    def forward(self, x):
+        a = x * 2
+        b = a.reshape(2, -1) + 1
+        c = F.relu(a) + b.reshape(a.shape)
+        d = c * c
+        return F.cat([d.sum(1, keepdim=True) - a, (d / (1 + c * c)).T.T, F.softmax(a, 1)], 1)
+
+
+def test_memory_is_not_written_to_too_early():
+    x = np.random.default_rng(0).standard_normal((4, 6))
+    expected = Branches()(fastnn.tensor(x)).numpy()
+    plan = fastnn.compile(nn.Sequential(Branches()).double())
+    for _ in range(3):
+        np.testing.assert_allclose(plan.predict(x.astype(np.float32)), expected, rtol=1e-5)

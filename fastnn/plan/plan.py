@@ -256,7 +256,9 @@ class Plan:
         inputs = [(name, array.shape, array.dtype) for name, array in zip("xy", arrays, strict=False)]
         if kind == "predict":
             with _mode(self.model, False), no_grad():
-                graph, _ = trace(self.model, inputs)
+                graph, results = trace(self.model, inputs)
+            if len(results) > 1:
+                raise TypeError(f"model: expected one Tensor as its output, got {len(results)}")
             return _Compiled(self.model, graph, [], {}, None)
         with _mode(self.model, True), enable_grad():
             graph, (loss, _) = trace(self._loss_and_prediction, inputs)
