@@ -29,17 +29,19 @@ NOTES = """\
 - Of the limit: the operations at the peak of multiply-adds in registers ("arithmetic"), or the compulsory bytes copied, read or updated
   by NumPy ("traffic"), whichever takes longer, over our time; both are timed beside the row. Convolutions count the direct sum's
   operations, padding too, so Winograd's may pass 100 %; exp and its like count nothing; what is smaller than the second-level
-  cache moves at that cache's rate."""
+  cache moves at that cache's rate.
+- At the limit: the ratio that the best peer's time over the limit would be. A goal above it cannot be reached on this machine."""
 
 
 class Goal(NamedTuple):
-    """One goal and what was reached; ``share`` is that as a share of the goal."""
+    """One goal and what was reached; ``share`` is that as a share of the goal, ``possible`` the ratio at the machine's limit."""
 
     name: str
     direction: str
     reached: str
     asked: str
     share: float
+    possible: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -168,7 +170,8 @@ def goals(results: list[Result]) -> list[Goal]:
     found = []
     for r in results:
         if r.goal is not None and r.ratio is not None:
-            found.append(Goal(r.label, r.direction, f"{r.ratio:.2f}", f"{r.goal:g}", r.ratio / r.goal))
+            possible = r.ratio / r.fraction if r.fraction else None
+            found.append(Goal(r.label, r.direction, f"{r.ratio:.2f}", f"{r.goal:g}", r.ratio / r.goal, possible))
         if r.allowed is not None:
             share = r.allowed / r.seconds if r.seconds else 0.0
             found.append(Goal(f"{r.label}, time of a call", r.direction, duration(r.seconds), duration(r.allowed), share))
@@ -238,8 +241,11 @@ def markdown(report: Report) -> str:
     remarked = [f"- {r.label}, {r.direction}: {'; '.join(remarks(r))}" for r in report.results if remarks(r)]
     if remarked:
         parts += ["## Remarks", "\n".join(remarked)]
-    titles = ["goal", "direction", "reached", "asked", ""]
-    rows = [[g.name, g.direction, g.reached, g.asked, g.verdict] for g in goals(report.results)]
+    titles = ["goal", "direction", "reached", "asked", "", "at the limit"]
+    rows = [
+        [g.name, g.direction, g.reached, g.asked, g.verdict, "-" if g.possible is None else f"{g.possible:.2f}"]
+        for g in goals(report.results)
+    ]
     return "\n\n".join([*parts, "## Goals", _table([titles, *rows])]) + "\n"
 
 
