@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
     found, missing = peers.load(options.peers, options.threads)
-    budget, rounds, directions = (0.1, 3, DIRECTIONS[:2]) if options.quick else (0.5, 7, DIRECTIONS)
+    budget, rounds, directions = (0.1, 3, DIRECTIONS[:2]) if options.quick else (0.5, 5, DIRECTIONS)
     settings = Settings(
         found,
         options.dtype,
