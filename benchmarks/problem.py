@@ -167,4 +167,4 @@ def convolution_precision(precision: str) -> Iterator[None]:
     try:
         yield
     finally:
-        fastnn.set_convolution_precision("exact")
+        fastnn.set_convolution_precision("default")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import functional, random
 from .autograd import Function, Tensor, enable_grad, gradcheck, jacobian, no_grad, tensor, vjp
-from .config import show_config
+from .config import set_convolution_precision, show_config
 from .dispatch import use_backend
 from .functional import cat, exp, log, matmul, maximum, minimum, stack, where
 from .random import manual_seed
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Function", "Tensor", "cat", "compile", "enable_grad", "exp", "fit", "functional", "get_num_threads", "gradcheck", "init", "io",
     "jacobian", "load", "log", "manual_seed", "matmul", "maximum", "minimum", "nn", "no_grad", "optim", "random", "save",
-    "set_flush_denormal", "set_num_threads", "show_config", "stack", "tensor", "use_backend", "vjp", "where",
+    "set_convolution_precision", "set_flush_denormal", "set_num_threads", "show_config", "stack", "tensor", "use_backend", "vjp", "where",
 ]  # fmt: skip
 
 
