@@ -45,7 +45,8 @@ def main() -> tuple[bool, float]:
     y = np.cos(2 * x) * np.exp(-np.abs(x))
     model = nn.Sequential(RadialLayer(1, 16), nn.Linear(16, 1))
     optimizer = optim.Adam(model.parameters(), lr=0.02)
-    history = fastnn.fit(model, (x, y), optimizer=optimizer, epochs=100, rng=0, progress=False)
+    # eager: NumPy in the operator wants numbers at each step, which a plan has not when it is made
+    history = fastnn.fit(model, (x, y), optimizer=optimizer, epochs=100, rng=0, progress=False, eager=True)
     print(f"mean squared error: {history['loss'][0]:.4f} -> {history['loss'][-1]:.5f}")
     return right, history["loss"][-1]
 

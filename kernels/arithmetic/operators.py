@@ -4,14 +4,19 @@ Backward operators give each gradient in the shape of dy; whoever asked for it a
 """
 
 import math
-
-import numpy as np
+from itertools import zip_longest
 
 from ..operator import Cost, Draw, Operator
 
 
+def broadcast_shapes(*shapes):
+    """The common shape of shapes that broadcast, in any number of dimensions (NumPy's own stops at 32)."""
+    lengths = zip_longest(*[shape[::-1] for shape in shapes], fillvalue=1)
+    return tuple(next((n for n in along if n != 1), 1) for along in lengths)[::-1]
+
+
 def _broadcast(*shapes):
-    return (np.broadcast_shapes(*shapes),)
+    return (broadcast_shapes(*shapes),)
 
 
 def _same(dy, *rest):
@@ -25,7 +30,7 @@ def _pair(dy, *rest):
 def _cost(flops, special=0):
     def cost(itemsize, *args):
         shapes = [shape for shape in args if isinstance(shape, tuple)]
-        size = math.prod(np.broadcast_shapes(*shapes))
+        size = math.prod(broadcast_shapes(*shapes))
         traffic = itemsize * (sum(map(math.prod, shapes)) + size)
         return Cost(flops=flops * size, bytes=traffic, special=special * size)
 
