@@ -201,11 +201,14 @@ static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t
         for (; i + lanes <= n; i += lanes)
             tops[0] = FASTNN_OF(larger)(FASTNN_OF(load)(x + i), tops[0]);
         const SPAN last = FASTNN_OF(larger)(FASTNN_OF(larger)(tops[0], tops[1]), FASTNN_OF(larger)(tops[2], tops[3]));
+#if defined(__AVX512F__)
+        return FASTNN_X86(reduce_max)(last);
+#else
         top = last[0];
-#pragma GCC unroll 16
         for (int j = 1; j < lanes; j++)
             top = last[j] > top ? last[j] : top;
         return top;
+#endif
     }
     for (i = 1; i < n; i++)
         top = x[i] > top ? x[i] : top;
@@ -222,7 +225,7 @@ static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponenti
 #pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
             const FASTNN_REAL *from = x + i + j * lanes;
-            __builtin_prefetch(from + ahead, 0, 2);
+            __builtin_prefetch(from + ahead, 0, 3);
             const SPAN power = FASTNN_OF(power)(FASTNN_OF(load)(from) - top);
             sum[j] += power;
             if (e)
