@@ -108,21 +108,28 @@ cdef inline Py_ssize_t list_segments(
     return count
 
 
+cdef inline void list_offsets(Py_ssize_t* offset, const Geometry* g, const Plan* a, Py_ssize_t channels) noexcept nogil:
+    """Where the taps of a unit lie in the padded input; those that fill up the last tile repeat the last one."""
+    cdef Py_ssize_t c, u, v, k = 0
+    for c in range(channels):
+        for u in range(g.KH):
+            for v in range(g.KW):
+                offset[k] = (
+                    c * a.plane
+                    + ((a.down.strand[u] * a.across.strands + a.across.strand[v]) * a.images * a.in_rows + a.down.ahead[u]) * a.pitch
+                    + a.across.ahead[v])
+                k += 1
+    for k in range(k, round_up(k, ROWS)):
+        offset[k] = offset[k - 1]
+
+
 cdef inline void multiply(
     const real* x, const real* dy, real* sums, const Geometry* g, const Plan* a, Py_ssize_t channels,
-    const Segment* segment, Py_ssize_t segments,
+    const Py_ssize_t* offset, const Segment* segment, Py_ssize_t segments,
 ) noexcept nogil:
     """sums[k][output channel] over one block, for the taps of a unit and one panel of dy."""
-    cdef Py_ssize_t taps = channels * g.KH * g.KW, k = 0, r, i, j, pixels, before
-    cdef Py_ssize_t offset[12]
+    cdef Py_ssize_t taps = channels * g.KH * g.KW, k = 0, i, j, pixels, before
     while k < taps:
-        for r in range(ROWS):
-            i = min(k + r, taps - 1)
-            offset[r] = (
-                i // (g.KH * g.KW) * a.plane
-                + ((a.down.strand[i // g.KW % g.KH] * a.across.strands + a.across.strand[i % g.KW]) * a.images * a.in_rows
-                   + a.down.ahead[i // g.KW % g.KH]) * a.pitch
-                + a.across.ahead[i % g.KW])
         i = 0
         before = 0
         while i < segments:
@@ -132,9 +139,9 @@ cdef inline void multiply(
                 pixels += segment[j].count
                 j += 1
             if real is float:
-                weight_tile_f32(x, offset, segment + i, j - i, dy + before * a.width, sums + k * a.width, i > 0)
+                weight_tile_f32(x, offset + k, segment + i, j - i, dy + before * a.width, sums + k * a.width, i > 0)
             else:
-                weight_tile_f64(x, offset, segment + i, j - i, dy + before * a.width, sums + k * a.width, i > 0)
+                weight_tile_f64(x, offset + k, segment + i, j - i, dy + before * a.width, sums + k * a.width, i > 0)
             before += pixels
             i = j
         k += ROWS
@@ -152,7 +159,9 @@ cdef inline void weight_unit(
     cdef real* sums = turned + a.images * a.rows * g.Q * a.width
     cdef double* totals = <double*> (sums + size)
     cdef double* total
-    cdef Segment* segment = <Segment*> (totals + (panel1 - panel0) * size if a.blocks > 1 else totals)
+    cdef Py_ssize_t* offset = <Py_ssize_t*> (totals + (panel1 - panel0) * size if a.blocks > 1 else totals)
+    cdef Segment* segment = <Segment*> (offset + a.taps)
+    list_offsets(offset, g, a, channels)
     for block in range(a.blocks):
         n0 = block // a.parts * a.images
         p0 = block % a.parts * a.rows
@@ -170,7 +179,7 @@ cdef inline void weight_unit(
                 transpose(
                     dy + ((n0 + n) * g.groups * g.O + o) * pixels + p0 * g.Q, pixels, min(a.width, g.O - o), rows * g.Q,
                     turned + n * rows * g.Q * a.width, a.width)
-            multiply(padded, turned, sums, g, a, channels, segment, segments)
+            multiply(padded, turned, sums, g, a, channels, offset, segment, segments)
             total = totals + (panel - panel0) * size
             if block > 0:
                 for i in range(size):
@@ -196,7 +205,7 @@ cdef inline int weight_units(const real* dy, const real* x, real* dw, const Geom
     units = g.groups * parts * shares
     threads = <int> min(<Py_ssize_t> threads, units)
     space = round_up(a.channels * a.plane + SPAN_BYTES, 16) + a.images * a.rows * g.Q * a.width + a.taps * a.width
-    space = space * sizeof(real) + a.images * a.rows * ((g.Q + SUM - 1) // SUM) * sizeof(Segment)
+    space = space * sizeof(real) + a.images * a.rows * ((g.Q + SUM - 1) // SUM) * sizeof(Segment) + a.taps * sizeof(Py_ssize_t)
     if a.blocks > 1:
         space += a.panels * a.taps * a.width * sizeof(double)
     space = round_up(space, 64)

@@ -10,7 +10,7 @@ from libc.math cimport isfinite
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.blocks cimport Block, fill_block, round_up
+from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.patches cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.gemm cimport transpose_f32, transpose_f64
@@ -21,6 +21,10 @@ cdef extern from "simd/winograd.h" nogil:
         SPAN_BYTES "FASTNN_SPAN_BYTES"
         ROWS "FASTNN_WINOGRAD_ROWS"
         VECTORS "FASTNN_WINOGRAD_VECTORS"
+    void row_f32 "fastnn_winograd_row_f32"(
+        int m, float* target, Py_ssize_t width, const float* row, Py_ssize_t begin, Py_ssize_t end) noexcept
+    void row_f64 "fastnn_winograd_row_f64"(
+        int m, double* target, Py_ssize_t width, const double* row, Py_ssize_t begin, Py_ssize_t end) noexcept
     void input_f32 "fastnn_winograd_input_f32"(
         int m, const float* x, Py_ssize_t pitch, Py_ssize_t phase, float* v, Py_ssize_t stride) noexcept
     void input_f64 "fastnn_winograd_input_f64"(
@@ -158,26 +162,31 @@ cdef inline void transform_input(
     const real* x, const Correlation* s, const Run* run, Py_ssize_t runs, real* rows, real* v, Py_ssize_t v_stride
 ) noexcept nogil:
     """The windows of all runs: v[xi * v_stride + panel][c][lane]."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), c, i, j, k
-    cdef Block block
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), c, i, j, k, r, width = s.across + 1, pitch = s.m * width, top, row
     cdef real* to
-    block.phases, block.in_columns, block.pitch = s.m, s.across + 1, s.m * (s.across + 1)
+    cdef const real* plane
     for c in range(s.C):
         i = 0
         while i < runs:
             j = i + 1
             while j < runs and run[j].image == run[i].image:
                 j += 1
-            block.in_rows = (run[j - 1].row - run[i].row + 1) * s.m + 2
-            block.plane = block.in_rows * block.pitch
-            fill_block(
-                rows, &block, x + (run[i].image * s.C + c) * s.H * s.W, 1, s.H, s.W, run[i].row * s.m - s.top, -s.left)
+            top = run[i].row * s.m - s.top
+            plane = x + (run[i].image * s.C + c) * s.H * s.W
+            for r in range((run[j - 1].row - run[i].row + 1) * s.m + 2):
+                row = top + r
+                if row < 0 or row >= s.H:
+                    memset(rows + r * pitch, 0, pitch * sizeof(real))
+                elif real is float:
+                    row_f32(s.m, rows + r * pitch, width, plane + row * s.W - s.left, s.left, s.W + s.left)
+                else:
+                    row_f64(s.m, rows + r * pitch, width, plane + row * s.W - s.left, s.left, s.W + s.left)
             for k in range(i, j):
                 to = v + run[k].panel + c * run[k].vectors * lanes + run[k].lane
                 if real is float:
-                    input_f32(s.m, rows + run[k].source, block.pitch, block.in_columns, to, v_stride)
+                    input_f32(s.m, rows + run[k].source, pitch, width, to, v_stride)
                 else:
-                    input_f64(s.m, rows + run[k].source, block.pitch, block.in_columns, to, v_stride)
+                    input_f64(s.m, rows + run[k].source, pitch, width, to, v_stride)
             i = j
 
 

@@ -50,16 +50,6 @@ typedef struct {
 #endif
 #else
 
-/* A vector of a row whose elements begin to end - 1 exist, from t on; zeros outside. */
-static inline FASTNN_OF(span) FASTNN_OF(load_inside)(const FASTNN_REAL *row, ptrdiff_t t, ptrdiff_t begin, ptrdiff_t end) {
-    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
-    if (t >= begin && t + lanes <= end)
-        return FASTNN_OF(load)(row + t);
-    const ptrdiff_t low = begin < t ? 0 : begin - t < lanes ? begin - t : lanes;
-    const ptrdiff_t high = end < t + low ? low : end - t < lanes ? end - t : lanes;
-    return FASTNN_OF(load_between)(row + t, low, high);
-}
-
 /* target[t] = row[t step] for t < width, zero where t step is not in begin to end - 1 */
 static void FASTNN_OF(strand_row)(FASTNN_REAL *target, ptrdiff_t width, const FASTNN_REAL *row, ptrdiff_t step, ptrdiff_t begin,
                                   ptrdiff_t end) {

@@ -40,6 +40,17 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 /* n lanes, no fewer than low and no more than there are */
 #define FASTNN_CLAMP(n, low) ((n) < (low) ? (low) : (n) < FASTNN_LANES ? (n) : FASTNN_LANES)
 
+/* What the compiler cannot see through it computes once: GCC reads a shared vector anew for every product otherwise, and keeps the
+   address of every row of a tile. */
+#if defined(__x86_64__)
+#define FASTNN_IN_REGISTER(v) __asm__("" : "+v"(v))
+#elif defined(__aarch64__)
+#define FASTNN_IN_REGISTER(v) __asm__("" : "+w"(v))
+#else
+#define FASTNN_IN_REGISTER(v) (void)0
+#endif
+#define FASTNN_ADDRESS(p) __asm__("" : "+r"(p))
+
 /* Every other lane of two vectors. */
 #define FASTNN_EVEN_2(i) i, i + 2
 #define FASTNN_EVEN_4(i) FASTNN_EVEN_2(i), FASTNN_EVEN_2(i + 4)
@@ -178,6 +189,14 @@ static inline FASTNN_OF(span) FASTNN_OF(load_between)(const FASTNN_REAL *p, ptrd
         lanes[i] = p[i];
     return FASTNN_OF(load)(lanes);
 #endif
+}
+
+/* A vector of a row whose elements begin to end - 1 exist, from t on; zeros outside. */
+static inline FASTNN_OF(span) FASTNN_OF(load_inside)(const FASTNN_REAL *row, ptrdiff_t t, ptrdiff_t begin, ptrdiff_t end) {
+    if (t >= begin && t + FASTNN_LANES <= end)
+        return FASTNN_OF(load)(row + t);
+    const ptrdiff_t low = FASTNN_CLAMP(begin - t, 0), high = FASTNN_CLAMP(end - t, low);
+    return FASTNN_OF(load_between)(row + t, low, high);
 }
 
 static inline void FASTNN_OF(store_row)(FASTNN_REAL *row, ptrdiff_t t, ptrdiff_t end, FASTNN_OF(span) v) {

@@ -28,6 +28,7 @@
 
 #define FASTNN_REAL float
 #define FASTNN_OF(name) fastnn_##name##_f32
+#define FASTNN_LANES FASTNN_LANES_f32
 #if FASTNN_SPAN_BYTES == 64
 #define FASTNN_ZIP(pick) FASTNN_LANES_16(pick, 0, 16)
 #elif FASTNN_SPAN_BYTES == 32
@@ -38,10 +39,12 @@
 #include "winograd.h"
 #undef FASTNN_REAL
 #undef FASTNN_OF
+#undef FASTNN_LANES
 #undef FASTNN_ZIP
 
 #define FASTNN_REAL double
 #define FASTNN_OF(name) fastnn_##name##_f64
+#define FASTNN_LANES FASTNN_LANES_f64
 #if FASTNN_SPAN_BYTES == 64
 #define FASTNN_ZIP(pick) FASTNN_LANES_8(pick, 0, 8)
 #elif FASTNN_SPAN_BYTES == 32
@@ -52,6 +55,7 @@
 #include "winograd.h"
 #undef FASTNN_REAL
 #undef FASTNN_OF
+#undef FASTNN_LANES
 #undef FASTNN_ZIP
 
 #endif
@@ -110,6 +114,31 @@ FASTNN_INLINE void FASTNN_OF(winograd_output_line)(int m, const FASTNN_OF(span) 
         y[step] = difference + 2 * difference2;
         y[2 * step] = sum + 4 * sum2;
         y[3 * step] = difference + 8 * difference2 + p[5 * p_step];
+    }
+}
+
+/* target[phase * width + t] = row[m t + phase] for t < width, zero where that is not in begin to end - 1. */
+static void FASTNN_OF(winograd_row)(int m, FASTNN_REAL *target, ptrdiff_t width, const FASTNN_REAL *row, ptrdiff_t begin, ptrdiff_t end) {
+    enum { lanes = FASTNN_LANES };
+    for (ptrdiff_t t = 0; t < width; t += lanes) {
+        FASTNN_OF(span) part[4], even[2], odd[2];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            part[i] = i < m ? FASTNN_OF(load_inside)(row, m * t + i * lanes, begin, end) : (FASTNN_OF(span)){0};
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            even[i] = FASTNN_SHUFFLE(part[2 * i], part[2 * i + 1], FASTNN_EVEN(FASTNN_LANES));
+            odd[i] = FASTNN_SHUFFLE(part[2 * i], part[2 * i + 1], FASTNN_ODD(FASTNN_LANES));
+        }
+        if (m == 2) {
+            FASTNN_OF(store_row)(target, t, width, even[0]);
+            FASTNN_OF(store_row)(target + width, t, width, odd[0]);
+        } else {
+            FASTNN_OF(store_row)(target, t, width, FASTNN_SHUFFLE(even[0], even[1], FASTNN_EVEN(FASTNN_LANES)));
+            FASTNN_OF(store_row)(target + width, t, width, FASTNN_SHUFFLE(odd[0], odd[1], FASTNN_EVEN(FASTNN_LANES)));
+            FASTNN_OF(store_row)(target + 2 * width, t, width, FASTNN_SHUFFLE(even[0], even[1], FASTNN_ODD(FASTNN_LANES)));
+            FASTNN_OF(store_row)(target + 3 * width, t, width, FASTNN_SHUFFLE(odd[0], odd[1], FASTNN_ODD(FASTNN_LANES)));
+        }
     }
 }
 
