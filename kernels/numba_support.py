@@ -36,7 +36,7 @@ VECTOR_BYTES = _vector_bytes()
 
 
 @cache
-def _cache_folder() -> str:
+def cache_folder() -> str:
     """A folder named by the hash of everything that the machine code depends on.
 
     Numba notices a change only in the file of the kernel itself, not in one that it calls: so all sources are hashed.
@@ -53,7 +53,7 @@ def _cache_folder() -> str:
 def _compile(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
     previous = config.CACHE_DIR
     try:
-        config.CACHE_DIR = _cache_folder()
+        config.CACHE_DIR = cache_folder()
         return njit(nogil=True, cache=True, error_model="numpy", fastmath=fastmath)(function)
     except (OSError, RuntimeError):  # no folder that can be written to: compile in every process
         return njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)

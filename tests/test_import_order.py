@@ -14,6 +14,7 @@ LEVELS = [
     {"dispatch", "random"},
     {"recall"},
     {"functional", "threads"},
+    {"custom"},
     {"autograd"},
     {"init", "io", "nn", "optim", "plan"},
     {"config", "data", "measure", "training"},
@@ -29,7 +30,10 @@ FILES = {
 }
 JITTED = {"kernel", "reassociating_kernel"}
 # What a jitted body may take from NumPy: types, constants, and memory for its own loops.
-ALLOWED = {"empty", "empty_like", "zeros", "sqrt", "inf", "nan", "int64", "uint32", "uint64", "float32", "float64", "intp"}
+ALLOWED = {
+    "arange", "empty", "empty_like", "ones", "zeros", "sqrt", "inf", "nan",
+    "int64", "uint32", "uint64", "float32", "float64", "intp",
+}  # fmt: skip
 REDUCTIONS = {"all", "any", "argmax", "argmin", "dot", "max", "mean", "min", "prod", "std", "sum", "var"}
 
 

@@ -1,0 +1,280 @@
+"""``fastnn.operator``: an elementwise operator from a scalar function."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import hashlib
+import importlib.util
+import inspect
+import math
+import numbers
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.dispatch import call
+from fastnn.functional import checks
+from fastnn.kernels import Cost, Operator
+
+from .derivative import definition, differentiate, refuse
+
+NUMPYS = {  # NumPy's names of math's functions
+    **{name: name for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "fabs", "floor", "ceil", "trunc")},
+    **{name: name for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "pow": "power",
+}  # fmt: skip
+VECTORISED = ("exp", "expm1", "log", "log1p", "tanh", "erf")  # math's functions of which Numba's kernels have vector code
+
+
+class UserOperator(Operator):
+    """An operator whose kernels come from a function instead of a family's files."""
+
+    kernels: dict[str, Callable[[], Callable[..., Any] | None]]
+
+    def kernel(self, backend: str) -> Callable[..., Any] | None:
+        """The function that computes it on ``backend``; made at the first call."""
+        if backend not in self._kernels:
+            make = self.kernels.get(backend)
+            self._kernels[backend] = None if make is None else make()
+        return self._kernels[backend]
+
+
+class _Source:
+    """What is known of a scalar function from its source."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        except (OSError, SyntaxError, TypeError):
+            raise ValueError(f"function: the source of {function!r} cannot be read; define it with def in a file") from None
+        self.tree = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), definition("nothing", [], []))
+        if self.tree.args.vararg or self.tree.args.kwarg or not self.tree.args.args:
+            raise ValueError("function: expected a def with named arguments, the arrays by position and numbers after a *")
+        self.arrays = [argument.arg for argument in self.tree.args.args]
+        self.numbers = [argument.arg for argument in self.tree.args.kwonlyargs]
+        self.constants = self._constants(function)
+
+    def _constants(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """Numbers that the function takes from outside; whatever else it takes is refused."""
+        outside = inspect.getclosurevars(function)
+        found = {}
+        for name, value in {**outside.globals, **outside.nonlocals}.items():
+            if isinstance(value, numbers.Real) and not isinstance(value, type):
+                found[name] = value
+            elif value is not math:
+                raise refuse(self.tree, f"{name} comes from outside and is neither a number nor math")
+        return found
+
+    def text(self, node: ast.FunctionDef, name: str, imported: tuple[str, ...] = ()) -> str:
+        """A definition under another name, without decorators, defaults and notes on types; all its arguments by position."""
+
+        class Rename(ast.NodeTransformer):
+            def visit_Attribute(self, attribute: ast.Attribute) -> ast.AST:
+                if attribute.attr in imported and isinstance(attribute.value, ast.Name) and attribute.value.id == "math":
+                    return ast.Name(attribute.attr, ast.Load())
+                return attribute
+
+        arguments = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+        return ast.unparse(Rename().visit(copy.deepcopy(definition(name, arguments, node.body))))
+
+
+def operator(function: Callable[..., Any] | None = None, *, derivative: Callable[..., Any] | None = None) -> Any:
+    """Make an elementwise operator of a scalar function: it takes arrays and Tensors, broadcasts, and has a gradient.
+
+    Numba compiles it where it is installed; else it is computed element by element in Python.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(x, ..., *, number=...)`` -> float, of arithmetic, conditions and loops, and the module ``math``. Arguments by
+        position become arrays, those after a ``*`` are numbers and have no gradient.
+    derivative : callable, optional
+        ``derivative(x, ..., *, number)`` -> the derivative by ``x``, or a tuple with one for each array. Without it the source of
+        ``function`` is differentiated with dual numbers.
+
+    Returns
+    -------
+    callable
+        ``f(x, ..., *, number=..., out=None)``.
+
+    Raises
+    ------
+    ValueError
+        Where the source cannot be read, or uses what has no derivative.
+
+    Examples
+    --------
+    In a file, since the source is read::
+
+        @fastnn.operator
+        def swish(x, *, beta=1.0):
+            return x / (1 + math.exp(-beta * x))
+
+        y = swish(np.linspace(-2, 2, 5), beta=1.5)
+    """
+    if function is None:
+        return functools.partial(operator, derivative=derivative)
+    source = _Source(function)
+    forward = _operator(function, derivative, source)
+    defaults = {k: p.default for k, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    @functools.wraps(function)
+    def apply(*arrays: Any, out: Any = None, **numbers: Any) -> Any:
+        if len(arrays) != len(source.arrays):
+            raise TypeError(f"{function.__name__}: expected {len(source.arrays)} arrays, got {len(arrays)}")
+        if unknown := numbers.keys() - set(source.numbers):
+            raise TypeError(f"{function.__name__}: no number is called {', '.join(sorted(unknown))}")
+        given = {**defaults, **numbers}
+        attributes = [checks.number(name, given[name]) for name in source.numbers]
+        dtype = next((a.dtype for a in arrays if not isinstance(a, (int, float))), np.dtype(np.float32))
+        inputs = [
+            np.asarray(value, dtype) if isinstance(value, (int, float)) else checks.array(name, value, dtype=dtype)
+            for name, value in zip(source.arrays, arrays, strict=True)
+        ]
+        shape = checks.broadcast_shapes(source.arrays[-1], *[tuple(value.shape) for value in inputs])
+        out = checks.out(out, shape, dtype)
+        return call(forward, *inputs, *attributes, out=None if out is None else (out,))
+
+    return apply
+
+
+def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | None, source: _Source) -> Operator:
+    """The operator and its backward operator, with their kernels still to be made."""
+    name, count, attributes = function.__name__, len(source.arrays), tuple(source.numbers)
+    texts = _texts(source, None if derivative is None else _Source(derivative))
+
+    def shape(*described: Any) -> tuple[tuple[int, ...], ...]:
+        return (np.broadcast_shapes(*described[:count]),)
+
+    def cost(itemsize: int, *described: Any) -> Cost:
+        shapes = [d for d in described if isinstance(d, tuple)]
+        size = math.prod(np.broadcast_shapes(*shapes))
+        return Cost(flops=0, bytes=itemsize * (len(shapes) + 1) * size, special=size)
+
+    parts = {
+        "backward": UserOperator(
+            f"{name}_backward", __name__, ("dy", *source.arrays), lambda dy, *_: (dy,) * count, cost,
+            attributes=attributes, outputs=tuple(f"d{a}" for a in source.arrays), needs=(),
+        ),
+    }  # fmt: skip
+    forward = UserOperator(
+        name, __name__, tuple(source.arrays), shape, cost, attributes=attributes, backward=parts["backward"], needs=()
+    )
+    module = functools.cache(functools.partial(_numba_module, name, texts, source))
+    plain = functools.cache(functools.partial(_python_functions, texts))
+    forward.kernels = {
+        "reference": lambda: functools.partial(_reference, plain, count),
+        "numba": lambda: functools.partial(_numba_forward, module, count),
+    }
+    parts["backward"].kernels = {
+        "reference": lambda: functools.partial(_reference_backward, plain, count),
+        "numba": lambda: functools.partial(_numba_backward, module, count),
+    }
+    return forward
+
+
+def _texts(source: _Source, derivative: _Source | None) -> Callable[..., str]:
+    """Writes the source of ``value`` and of ``partial_0``, ``partial_1``, ...; some of math's functions may be imported by name."""
+    arguments = ", ".join((*source.arrays, *source.numbers))
+    slope = differentiate(source.tree, source.arrays, "tangent") if derivative is None else derivative.tree
+    constants = {**source.constants, **({} if derivative is None else derivative.constants)}
+
+    def partial(number: int) -> str:
+        if derivative is None:
+            seeds = ", ".join(f"{name} * 0 + 1" if i == number else f"{name} * 0" for i, name in enumerate(source.arrays))
+            return f"slope({arguments}, {seeds})"
+        return f"slope({arguments})" + (f"[{number}]" if len(source.arrays) > 1 else "")
+
+    def write(imported: tuple[str, ...] = (), decorator: str = "") -> str:
+        lines = [f"{name} = {value!r}" for name, value in constants.items()]
+        lines += [decorator, source.text(source.tree, "value", imported), decorator, source.text(slope, "slope", imported)]
+        for number in range(len(source.arrays)):
+            lines += [decorator, f"def partial_{number}({arguments}):\n    return {partial(number)}"]
+        return "\n".join(lines)
+
+    return write
+
+
+def _python_functions(write: Callable[..., str]) -> dict[str, Any]:
+    """The scalar functions in Python, on NumPy's numbers, which give infinity or NaN where Python's raise."""
+    names: dict[str, Any] = {
+        "math": SimpleNamespace(**(vars(math) | {name: getattr(np, other) for name, other in NUMPYS.items()}))
+    }
+    exec(compile(write(), "<fastnn.operator>", "exec"), names)
+    return names
+
+
+def _numba_module(name: str, write: Callable[..., str], source: _Source) -> ModuleType:
+    """The loops in Numba, from a file that is named by all that it says, so that the machine code can be kept."""
+    numba_support = importlib.import_module("fastnn.kernels.numba_support")
+    arguments, items = (
+        ", ".join((*source.arrays, *source.numbers)),
+        ", ".join((*[f"{a}[i]" for a in source.arrays], *source.numbers)),
+    )
+    lines = [
+        "import math", f"from fastnn.kernels.elementary_numba import {', '.join(VECTORISED)}",
+        "from fastnn.kernels.numba_support import helper, kernel", write(VECTORISED, "@helper"),
+        f"@kernel\ndef run({arguments}, y):\n    for i in range(y.size):\n        y[i] = value({items})",
+    ]  # fmt: skip
+    for number in range(len(source.arrays)):
+        loop = f"    for i in range(dx.size):\n        dx[i] = dy[i] * partial_{number}({items})"
+        lines.append(f"@kernel\ndef run_{number}(dy, {arguments}, dx):\n{loop}")
+    text = "\n".join(lines) + "\n"
+    file = Path(numba_support.cache_folder()) / "operators" / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            new = file.with_suffix(f".{os.getpid()}")
+            new.write_text(text, encoding="utf-8")
+            new.replace(file)
+        specification = importlib.util.spec_from_file_location(f"fastnn_operator_{file.stem}", file)
+        assert specification is not None and specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[module.__name__] = module  # Numba finds the functions of its files by their module's name
+        specification.loader.exec_module(module)
+    except OSError:  # no folder that can be written to
+        module = ModuleType(f"fastnn_operator_{name}")
+        exec(compile(text, "<fastnn.operator>", "exec"), vars(module))
+    return module
+
+
+def _flat(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """The arrays, spread to one shape, as one line of elements each."""
+    return [np.broadcast_to(array, shape).reshape(-1) for array in arrays]
+
+
+def _elementwise(function: Callable[..., float], arrays: Sequence[np.ndarray], numbers: Sequence[float]) -> np.ndarray:
+    shape = np.broadcast_shapes(*[array.shape for array in arrays])
+    columns = [array.astype(np.float64) for array in _flat(arrays, shape)]
+    values = [function(*row, *numbers) for row in zip(*columns, strict=True)]
+    return np.array(values, np.float64).astype(arrays[0].dtype).reshape(shape)
+
+
+def _reference(plain: Callable[[], dict[str, Any]], count: int, *args: Any) -> tuple[np.ndarray, ...]:
+    return (_elementwise(plain()["value"], args[:count], args[count:]),)
+
+
+def _reference_backward(plain: Callable[[], dict[str, Any]], count: int, dy: np.ndarray, *args: Any) -> tuple[np.ndarray, ...]:
+    functions = plain()
+    return tuple([dy * _elementwise(functions[f"partial_{number}"], args[:count], args[count:]) for number in range(count)])
+
+
+def _numba_forward(module: Callable[[], ModuleType], count: int, *args: Any) -> None:
+    *inputs, y = args
+    module().run(*_flat(inputs[:count], y.shape), *inputs[count:], y.reshape(-1))
+
+
+def _numba_backward(module: Callable[[], ModuleType], count: int, dy: np.ndarray, *args: Any) -> None:
+    inputs, outputs = args[:-count], args[-count:]
+    arrays = _flat(inputs[:count], dy.shape)
+    for number, dx in enumerate(outputs):
+        if dx is not None:
+            getattr(module(), f"run_{number}")(dy.reshape(-1), *arrays, *inputs[count:], dx.reshape(-1))

@@ -1,0 +1,133 @@
+"""Operators made of scalar functions: values and derivatives, on every backend and in plans."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import dispatch, nn, optim
+
+CURVATURE = 0.25
+
+
+@fastnn.operator
+def swish(x, *, beta=1.5):
+    return x / (1 + math.exp(-beta * x))
+
+
+@fastnn.operator
+def blend(a, b):
+    """Branches, loops, augmented assignments, constants from outside."""
+    total = 0.0
+    for k in range(3):
+        total += a**k * math.sin(b) + CURVATURE * k
+    if a > b:
+        total = total * max(a, b) - math.sqrt(a * a + 1)
+    elif a > 0:
+        weight = math.tanh(a) if b > 0 else -abs(b)
+        total -= weight / (1 + b * b)
+    while total > 10:
+        total *= 0.5
+    return total + math.pow(b * b + 1, 0.3) - min(a, 0.5) ** 2
+
+
+@fastnn.operator(derivative=lambda x: 42.0)
+def odd(x):
+    return x * x
+
+
+def tangent(x, *, power):
+    return power * x ** (power - 1)
+
+
+@fastnn.operator(derivative=tangent)
+def raised(x, *, power):
+    return x**power
+
+
+BACKENDS = [name for name in ("numba", "reference") if dispatch.is_available(name)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("function", [swish, blend], ids=["swish", "blend"])
+def test_values_and_gradients(function, backend, rng):
+    arrays = [rng.standard_normal((40, 3)) for _ in range(1 if function is swish else 2)]
+    with fastnn.use_backend(backend):
+        result = function(*arrays)
+        expected = np.vectorize(function.__wrapped__)(*arrays)
+        np.testing.assert_allclose(result, expected, rtol=1e-12)
+        assert fastnn.gradcheck(function, arrays, rtol=1e-6)
+        single = function(*[a.astype(np.float32) for a in arrays])
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_broadcasting_numbers_and_out(backend, rng):
+    a, b = rng.standard_normal((4, 1)), rng.standard_normal(3)
+    with fastnn.use_backend(backend):
+        full = blend(*map(np.ascontiguousarray, np.broadcast_arrays(a, b)))
+        np.testing.assert_array_equal(blend(a, b), full)
+        out = np.empty((4, 3))
+        assert blend(a, b, out=out) is out
+        np.testing.assert_array_equal(out, full)
+        np.testing.assert_allclose(blend(a, 0.5), blend(a, np.full((4, 1), 0.5)))
+        np.testing.assert_allclose(swish(a, beta=2.0), a / (1 + np.exp(-2 * a)), rtol=1e-12)
+        y, pullback = fastnn.vjp(blend, a, b)
+        da, db = pullback(np.ones_like(y))
+        assert da.shape == a.shape and db.shape == b.shape
+        assert swish(np.zeros((0, 2))).shape == (0, 2)
+        assert np.isnan(swish(np.array([np.nan]))).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_derivative_that_is_given(backend):
+    with fastnn.use_backend(backend):
+        _, pullback = fastnn.vjp(raised, np.array([3.0]), power=2.0)
+        np.testing.assert_allclose(pullback(np.ones(1))[0], [6.0])
+
+
+def test_in_a_plan(rng):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.last(swish(self.first(x)))
+
+    x, y = rng.standard_normal((8, 3)).astype(np.float32), rng.standard_normal((8, 1)).astype(np.float32)
+    model = Net()
+    plan = fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+    losses = [plan.step(x, y) for _ in range(50)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="line 3"):
+
+        @fastnn.operator
+        def has_list(x):
+            return [x][0]
+
+    with pytest.raises(ValueError, match="np comes from outside"):
+
+        @fastnn.operator
+        def uses_numpy(x):
+            return np.exp(x)
+
+    with pytest.raises(ValueError, match="source"):
+        fastnn.operator(eval("lambda x: x"))
+    with pytest.raises(TypeError, match="expected 1 arrays"):
+        swish(np.ones(2), np.ones(2))
+    with pytest.raises(TypeError, match="gamma"):
+        swish(np.ones(2), gamma=1)
+    with pytest.raises(TypeError, match="beta"):
+        swish(np.ones(2), beta="x")
+    with pytest.raises(TypeError, match="x: expected dtype"):
+        swish(np.ones(2, int))
+    with pytest.raises(ValueError, match="out"):
+        swish(np.ones(2), out=np.ones(3))
+    with pytest.raises(ValueError, match="b: shapes"):
+        blend(np.ones(2), np.ones(3))
