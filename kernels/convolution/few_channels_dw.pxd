@@ -1,5 +1,5 @@
-"""Weight gradient of a convolution of few input channels: a tile of dy's channels x taps, pixels in lanes, on padded blocks of the
-input. dy is read in place. What a block gives is added up in double.
+"""Weight gradient of a convolution of few input channels: a tile of dy's channels x taps, pixels in lanes, on padded blocks of
+the input. dy is read in place. What a block gives is added up in double.
 """
 
 from cython.parallel cimport prange

@@ -1,17 +1,17 @@
 """Data gradient of a convolution of few input channels: the forward pass's tiles on blocks of dy, once for every phase of dx.
 
 The elements of dx at (i sh + a, j sw + b) see the taps (u, v) with u dh = a + top (mod sh) and v dw = b + left (mod sw), each at
-one offset from (i, j) in dy. The channels of dy go in parts, so that a part's rows stay in the caches. With strides the phases are
-computed side by side and then taken together.
+one offset from (i, j) in dy. The channels of dy go in parts, so that a part's rows stay in the caches. With strides the phases
+are computed side by side and then taken together.
 """
 
 from cython.parallel cimport prange
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport (
-    MOST_SPANS, SPAN_BYTES, Block, Unit, convolve_units, fill_block, list_units, make_block, pack_panels, padded_channels,
-    round_up,
+    MOST_SPANS, SPAN_BYTES, Block, Unit, convolve_units, fill_block, list_units, make_block, padded_channels, round_up,
+    taps_channels,
 )
 from fastnn.kernels.convolution.few_channels cimport few_channels_threads
 from fastnn.kernels.convolution.patches cimport Geometry
@@ -22,9 +22,10 @@ cdef extern from "simd/few_channels.h" nogil:
     void zip_rows_f64 "fastnn_zip_rows_f64"(double* target, const double* even, const double* odd, Py_ssize_t count) noexcept
 
 cdef enum:
-    DX_UNITS = 256    # vectors of pixels of one phase in a block
-    PART_TAPS = 384   # of one phase that share a sum
+    DX_UNITS = 128   # vectors of pixels of one phase in a block
+    PART_TAPS = 192   # of one phase that share a sum
     MOST_PHASES = 16
+    MOST_TAPS = 512
 
 cdef struct Plan:
     Py_ssize_t part, parts, padded       # channels of dy in a part; channels of dx in the tiles
@@ -66,40 +67,58 @@ cdef inline Plan dx_plan(const Geometry* g, Py_ssize_t lanes) noexcept nogil:
     return s
 
 
-cdef inline void list_taps(
-    Py_ssize_t* offset, real* weights, const real* w, const Geometry* g, const Plan* s, Py_ssize_t phase, Py_ssize_t first,
-    Py_ssize_t channels,
-) noexcept nogil:
-    """Of the channels of dy from ``first`` on: where their taps lie in a block, and weights[c][tap]."""
-    cdef Py_ssize_t o, u, v, c, n = 0, row, column, taps = channels * s.taps[phase]
-    for o in range(channels):
-        for u in range(g.KH):
-            row = phase // g.sw + g.top - u * g.dh
-            if row % g.sh != 0:
-                continue
-            for v in range(g.KW):
-                column = phase % g.sw + g.left - v * g.dw
-                if column % g.sw != 0:
-                    continue
-                offset[n] = o * s.block.plane + (row // g.sh - s.row) * s.block.pitch + column // g.sw - s.column
-                for c in range(g.C):
-                    weights[c * taps + n] = w[(((first + o) * g.C + c) * g.KH + u) * g.KW + v]
+cdef inline void list_taps(Py_ssize_t* at, Py_ssize_t* tap, const Geometry* g, const Plan* s, Py_ssize_t phase) noexcept nogil:
+    """Where the taps of a phase lie in a plane of dy, and their numbers."""
+    cdef Py_ssize_t u, v, n = 0, row, column
+    for u in range(g.KH):
+        row = phase // g.sw + g.top - u * g.dh
+        if row % g.sh != 0:
+            continue
+        for v in range(g.KW):
+            column = phase % g.sw + g.left - v * g.dw
+            if column % g.sw == 0:
+                at[n] = (row // g.sh - s.row) * s.block.pitch + column // g.sw - s.column
+                tap[n] = u * g.KW + v
                 n += 1
 
 
-cdef inline void pack_dx(
-    Py_ssize_t* offset, real* panels, real* weights, const real* w, const Geometry* g, const Plan* s
+cdef inline void pack_tile(
+    real* panel, const real* w, Py_ssize_t tile, const Geometry* g, const Plan* s, const Py_ssize_t* tap, Py_ssize_t taps,
+    Py_ssize_t o, Py_ssize_t channels, Py_ssize_t c,
 ) noexcept nogil:
+    """Of tile channels of dx from c on: zeros for a bias, then the weights of dy's channels, from o on, tap by tap."""
+    cdef Py_ssize_t K = g.KH * g.KW, i, j, t
+    memset(panel, 0, tile * (channels * taps + 1) * sizeof(real))
+    for i in range(min(tile, g.C - c)):
+        for j in range(channels):
+            for t in range(taps):
+                panel[(1 + j * taps + t) * tile + i] = w[((o + j) * g.C + c + i) * K + tap[t]]
+
+
+cdef inline void pack_dx(Py_ssize_t* offset, real* panels, const real* w, const Geometry* g, const Plan* s) noexcept nogil:
     """The panels of one group, part by part and phase by phase; the offsets of a whole part serve for a smaller one."""
-    cdef Py_ssize_t first = 0, phase, channels, taps
-    while first < g.O:
-        channels = min(s.part, g.O - first)
-        for phase in range(s.phases):
-            taps = channels * s.taps[phase]
-            list_taps(offset + s.offset[phase], weights, w, g, s, phase, first, channels)
-            pack_panels(panels, weights, <const real*> NULL, g.C, taps, taps)
-            panels += s.padded * (taps + 1)
-        first += channels
+    cdef Py_ssize_t at[MOST_TAPS]
+    cdef Py_ssize_t tap[MOST_TAPS]
+    cdef Py_ssize_t o, phase, channels, taps, j, t, c, tile, done = 0
+    cdef real* panel
+    for phase in range(s.phases):
+        taps = s.taps[phase]
+        list_taps(at, tap, g, s, phase)
+        for j in range(s.part):
+            for t in range(taps):
+                offset[s.offset[phase] + j * taps + t] = j * s.block.plane + at[t]
+        o = 0
+        panel = panels + s.padded * done
+        while o < g.O:
+            channels = min(s.part, g.O - o)
+            c = 0
+            while c < g.C:
+                tile = taps_channels(g.C - c)
+                pack_tile(panel + c * (channels * taps + 1), w, tile, g, s, tap, taps, o, channels, c)
+                c += tile
+            panel += s.padded * (channels * taps + 1)
+            o += channels
+        done += g.O * taps + s.parts
 
 
 cdef inline void join_phases(
@@ -132,7 +151,7 @@ cdef inline void dx_blocks(
     """Blocks first to last, counted over images, groups, rows and columns."""
     cdef Py_ssize_t down = (s.down + s.block.rows - 1) // max(s.block.rows, 1), lanes = SPAN_BYTES // sizeof(real)
     cdef Py_ssize_t across = (s.across + s.block.columns - 1) // max(s.block.columns, 1)
-    cdef Py_ssize_t index, image, i, j, o, phase, channels, taps, units
+    cdef Py_ssize_t index, image, i, j, o, phase, channels, done, units
     cdef Unit* unit = <Unit*> memory
     cdef real* source = <real*> (memory + round_up((DX_UNITS + MOST_SPANS) * sizeof(Unit), 64))
     cdef real* result = source + round_up(s.part * s.block.plane + 2 * lanes, lanes)
@@ -150,12 +169,13 @@ cdef inline void dx_blocks(
         while o < g.O:
             channels = min(s.part, g.O - o)
             fill_block(source, &s.block, dy + (image * g.O + o) * g.P * g.Q, channels, g.P, g.Q, i + s.row, j + s.column)
+            done = 0
             for phase in range(s.phases):
-                taps = channels * s.taps[phase]
                 convolve_units(
-                    source, unit, units, taps, offset + s.offset[phase], panel, target + phase * g.C * s.plane, s.plane, g.C,
+                    source, unit, units, channels * s.taps[phase], offset + s.offset[phase],
+                    panel + s.padded * (done + o * s.taps[phase] + o // s.part), target + phase * g.C * s.plane, s.plane, g.C,
                     o > 0)
-                panel += s.padded * (taps + 1)
+                done += g.O * s.taps[phase] + s.parts
             o += channels
         if s.phases > 1:
             join_phases(dx + image * g.C * g.H * g.W, result, g, s, i, j)
@@ -168,7 +188,7 @@ cdef inline int few_channels_dx(const real* dy, const real* w, real* dx, const G
     cdef Py_ssize_t blocks = g.N * g.groups * down * ((s.across + s.block.columns - 1) // max(s.block.columns, 1))
     cdef Py_ssize_t group_panels = s.padded * (taps + s.parts * s.phases)
     cdef Py_ssize_t offsets = round_up(s.part * g.KH * g.KW * sizeof(Py_ssize_t), 64)
-    cdef Py_ssize_t shared = offsets + round_up((g.groups * group_panels + g.C * taps) * sizeof(real), 64)
+    cdef Py_ssize_t shared = offsets + round_up(g.groups * group_panels * sizeof(real), 64)
     cdef Py_ssize_t results = s.phases * g.C * s.plane if s.phases > 1 else 0
     cdef Py_ssize_t space = round_up(
         round_up((DX_UNITS + MOST_SPANS) * sizeof(Unit), 64) + (s.part * s.block.plane + 3 * lanes + results) * sizeof(real), 64)
@@ -179,7 +199,7 @@ cdef inline int few_channels_dx(const real* dy, const real* w, real* dx, const G
     if memory == NULL:
         return -1
     for group in range(g.groups):
-        pack_dx(offset, panels + group * group_panels, panels + g.groups * group_panels, w + group * g.C * taps, g, &s)
+        pack_dx(offset, panels + group * group_panels, w + group * g.C * taps, g, &s)
     memory += shared
     if threads == 1:
         dx_blocks(dy, panels, offset, dx, g, &s, 0, blocks, memory)

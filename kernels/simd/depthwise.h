@@ -9,16 +9,6 @@
 #define FASTNN_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define FASTNN_UNROLL _Pragma("GCC unroll 16")
 
-/* What is opaque is computed once: GCC would read a shared vector anew for every product, and keep the address of every row. */
-#if defined(__x86_64__)
-#define FASTNN_IN_REGISTER(v) __asm__("" : "+v"(v))
-#elif defined(__aarch64__)
-#define FASTNN_IN_REGISTER(v) __asm__("" : "+w"(v))
-#else
-#define FASTNN_IN_REGISTER(v) (void)0
-#endif
-#define FASTNN_OPAQUE_POINTER(p) __asm__("" : "+r"(p))
-
 /* Rows of a tile: as many as leave room for the sums of a 3x3 kernel. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define FASTNN_BAND_ROWS 4
@@ -51,7 +41,7 @@ FASTNN_ALWAYS_INLINE void FASTNN_OF(depthwise_rows)(const int K, const int S, co
                                                     ptrdiff_t y_row, ptrdiff_t count) {
     FASTNN_OF(span) sum[FASTNN_BAND_ROWS];
     FASTNN_UNROLL for (int r = 0; r < R; r++)
-        sum[r] = (FASTNN_OF(span)){0} + bias;
+        sum[r] = bias - (FASTNN_OF(span)){0};
     FASTNN_UNROLL for (int i = 0; i < (R - 1) * S + K; i++) {
         FASTNN_UNROLL for (int v = 0; v < K; v++) {
             FASTNN_OF(span) value = FASTNN_OF(load)(x + at[v]);
@@ -61,7 +51,7 @@ FASTNN_ALWAYS_INLINE void FASTNN_OF(depthwise_rows)(const int K, const int S, co
                     sum[r] += w[(i - r * S) * K + v] * value;
         }
         x += pitch;
-        FASTNN_OPAQUE_POINTER(x);
+        FASTNN_ADDRESS(x);
     }
     FASTNN_UNROLL for (int r = 0; r < R; r++)
         FASTNN_OF(store_part)(y + r * y_row, sum[r], count);
@@ -83,7 +73,7 @@ FASTNN_ALWAYS_INLINE void FASTNN_OF(depthwise_products)(const int K, const int S
                     sum[(i - r * S) * K + v] += left[r] * value;
         }
         x += pitch;
-        FASTNN_OPAQUE_POINTER(x);
+        FASTNN_ADDRESS(x);
     }
     FASTNN_UNROLL for (int r = 0; r < R; r++)
         sum[K * K] += left[r];

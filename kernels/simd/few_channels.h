@@ -78,18 +78,30 @@ static inline ptrdiff_t fastnn_taps_spans(ptrdiff_t channels) { return FASTNN_TA
             from[j] = source + unit[j].source;                                                                                   \
         _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                                      \
             _Pragma("GCC unroll 8") for (int j = 0; j < J; j++)                                                                  \
-                sum[i][j] = (FASTNN_OF(span)){0} + panel[i];                                                                     \
+                sum[i][j] = panel[i] - (FASTNN_OF(span)){0};                                                                     \
         do {                                                                                                                     \
             end = taps - end > FASTNN_TAPS_CHUNK ? end + FASTNN_TAPS_CHUNK : taps;                                               \
             for (; tap < end; tap++) {                                                                                           \
                 const ptrdiff_t at = offset[tap];                                                                                \
-                FASTNN_OF(span) x[J];                                                                                            \
                 panel += R;                                                                                                      \
-                _Pragma("GCC unroll 8") for (int j = 0; j < J; j++)                                                              \
-                    x[j] = FASTNN_OF(load)(from[j] + at);                                                                        \
-                _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                              \
+                if (R < J) {                                                                                                     \
+                    FASTNN_OF(span) w[R];                                                                                        \
+                    _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                          \
+                        w[i] = panel[i] - (FASTNN_OF(span)){0};                                                                  \
+                    _Pragma("GCC unroll 8") for (int j = 0; j < J; j++) {                                                        \
+                        FASTNN_OF(span) x = FASTNN_OF(load)(from[j] + at);                                                       \
+                        FASTNN_IN_REGISTER(x);                                                                                   \
+                        _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                      \
+                            sum[i][j] += w[i] * x;                                                                               \
+                    }                                                                                                            \
+                } else {                                                                                                         \
+                    FASTNN_OF(span) x[J];                                                                                        \
                     _Pragma("GCC unroll 8") for (int j = 0; j < J; j++)                                                          \
-                        sum[i][j] += panel[i] * x[j];                                                                            \
+                        x[j] = FASTNN_OF(load)(from[j] + at);                                                                    \
+                    _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                          \
+                        _Pragma("GCC unroll 8") for (int j = 0; j < J; j++)                                                      \
+                            sum[i][j] += panel[i] * x[j];                                                                        \
+                }                                                                                                                \
             }                                                                                                                    \
             _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                                  \
                 _Pragma("GCC unroll 8") for (int j = 0; j < J; j++) {                                                            \

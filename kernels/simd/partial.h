@@ -40,8 +40,8 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 /* n lanes, no fewer than low and no more than there are */
 #define FASTNN_CLAMP(n, low) ((n) < (low) ? (low) : (n) < FASTNN_LANES ? (n) : FASTNN_LANES)
 
-/* What the compiler cannot see through it computes once: GCC reads a shared vector anew for every product otherwise, and keeps the
-   address of every row of a tile. */
+/* What the compiler cannot see through it computes once: otherwise GCC reads a shared vector anew for every product, and keeps
+   the address of every row of a tile. */
 #if defined(__x86_64__)
 #define FASTNN_IN_REGISTER(v) __asm__("" : "+v"(v))
 #elif defined(__aarch64__)
