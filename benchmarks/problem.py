@@ -160,7 +160,7 @@ def _flat(found: Any) -> list[Any]:
 @contextmanager
 def convolution_precision(precision: str) -> Iterator[None]:
     """Convolutions of this precision in the block."""
-    if precision == "exact":
+    if precision == "default":
         yield
         return
     fastnn.set_convolution_precision(precision)

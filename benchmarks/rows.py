@@ -46,7 +46,7 @@ class Row:
     goals: Mapping[str, float] = field(default_factory=dict)
     allowed: float | None = None
     group: str = ""
-    precision: str = "exact"
+    precision: str = "default"
     numba: bool = False
     threads: bool = False
 
@@ -100,7 +100,7 @@ def _linear(rows: int, inputs: int, outputs: int, *goals: float, label: str = ""
 
 def _conv(
     label: str, batch: int, image: Shape, outputs: int, kernel: int, *goals: float,
-    group: str = "", precision: str = "exact", **options: int,
+    group: str = "", precision: str = "default", **options: int,
 ) -> Row:  # fmt: skip
     channels = image[0] // options.get("groups", 1)
     shapes = {"x": (batch, *image), "w": (outputs, channels, kernel, kernel), "b": (outputs,)}
@@ -122,7 +122,7 @@ def _linear_rows() -> Iterator[Row]:
 
 
 def _conv_rows() -> Iterator[Row]:
-    for batch, precision, name in ((1, "exact", "3x3"), (16, "exact", "3x3"), (16, "fast", "3x3 fast")):
+    for batch, precision, name in ((1, "default", "3x3"), (16, "default", "3x3"), (16, "fast", "3x3 fast")):
         for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7)):
             image, group = (channels, size, size), f"conv {name} N={batch}"
             yield _conv(
