@@ -37,12 +37,21 @@ def place(builder, vector, pointer, offset):
     return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
 
 
+def lanes_between(builder, low, high, lanes):
+    """The mask of the lanes from ``low`` on and before ``high``, which may lie outside of the vector."""
+
+    def below(count):
+        count = builder.select(builder.icmp_signed("<", count, INT64(0)), INT64(0), count)
+        count = builder.select(builder.icmp_signed(">", count, INT64(lanes)), INT64(lanes), count)
+        return builder.sub(builder.shl(INT64(1), count), INT64(1))
+
+    bits = builder.and_(below(high), builder.not_(below(low)))
+    return builder.bitcast(builder.trunc(bits, ir.IntType(lanes)), ir.VectorType(ir.IntType(1), lanes))
+
+
 def first_lanes(builder, count, lanes):
     """The mask of the first ``count`` lanes."""
-    enough = builder.icmp_signed("<", count, count.type(lanes))
-    count = builder.trunc(builder.select(enough, count, count.type(lanes)), ir.IntType(32))
-    numbers = ir.Constant(ir.VectorType(count.type, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, splat(builder, count, lanes))
+    return lanes_between(builder, INT64(0), count, lanes)
 
 
 def masked_load(builder, vector, address, mask, filler):
@@ -111,6 +120,15 @@ def sum_lanes(builder, vectors):
     return vectors[0]
 
 
+def _rolled(builder, branch):
+    """Keep LLVM from unrolling the loop that ``branch`` closes, which makes short loops slow, the code large and compiling long."""
+    module = builder.module
+    disable = module.add_metadata(["llvm.loop.unroll.disable"])
+    loop_id = module.add_metadata([INT64(len(module.metadata))])
+    loop_id.operands = (loop_id, disable)  # what names a loop refers to itself
+    branch.set_metadata("llvm.loop", loop_id)
+
+
 def loop(builder, count, values, body):
     """Run ``values = body(values)`` ``count`` times; returns the values at the end."""
     before = builder.block
@@ -125,7 +143,7 @@ def loop(builder, count, values, body):
     for phi, value, result in zip([left, *phis], [count, *values], [builder.sub(left, INT64(1)), *results], strict=True):
         phi.add_incoming(value, before)
         phi.add_incoming(result, builder.block)
-    builder.branch(head)
+    _rolled(builder, builder.branch(head))
     builder.position_at_end(after)
     return phis
 

@@ -1,16 +1,24 @@
 """Strided means of planes and their gradient, compiled just in time, for windows of up to WIDEST elements a side.
 
-Lines of a window are added up first, then elements of neighbouring windows, which are neighbours in the spread line. The gradient goes
-the other way: it is the sum of the shares of all windows that cover a line, then of those that cover a column.
+A vector of windows is summed at a time, all rows before the columns where that saves work. The gradient is, for each line of the image,
+the sum of the shares of all windows that cover it, then of those that cover a column; neighbouring windows have neighbouring shares.
 """
 
-import numpy as np
+import functools
 
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .. import numba_llvm as llvm
 from ..numba_gemm import sum_run
-from ..numba_lines import copy_run, fill, join_phases, spread_line
+from ..numba_lines import copy_run, fill, join_phases
+from ..numba_llvm import INT64
 from ..numba_rows import GROUP, weigh_rows, weigh_taps
 from ..numba_support import helper, kernel
 from ..numba_vectors import at, lanes, load, load_part, multiply, pointer, store, store_part, zero
+from .numba_windows import PAIRS, Columns, by_windows
 
 WIDEST = 16  # wider windows are added up in double
 
@@ -46,28 +54,70 @@ def _add_taps(source, offsets, count, n, one, line):
         weigh_taps(min(GROUP, count - i), n, one, 0, source, at(pointer(offsets), i), line, zero(line), i > 0)
 
 
+def _row_sums(builder, case, columns, row, taps, totals):
+    """Add the elements of one row: of windows in ``PAIRS`` what is loaded, of others what is summed."""
+    if case in PAIRS:
+        return [builder.fadd(total, value) for total, value in zip(totals, columns.pairs(row, case), strict=True)]
+    element = columns.neighbours if case else columns.gathered
+
+    def tap(values):
+        n, total = values
+        return [builder.add(n, INT64(1)), builder.fadd(total, element(row, n))]
+
+    return llvm.loop(builder, taps, [INT64(0), totals[0]], tap)[1:]
+
+
+@intrinsic
+def line_means(typingctx, source, W, rows, taps, stride, padding, factors, count, y):
+    """y[j] = factors[j] times the sum of window j < count: ``rows`` rows from ``source`` on, ``taps`` columns."""
+
+    def codegen(context, builder, signature, args):
+        source, W, rows, taps, stride, padding, factors, count, y = args
+        vector = llvm.vector_of(signature.args[0])
+
+        def emit(case):
+            def block(values):
+                (j,) = values
+                columns = Columns(builder, vector, builder.sub(builder.mul(j, stride), padding), W, stride, 0.0)
+                if case in PAIRS:
+                    columns.prepare_pairs(case)
+
+                def line(values):
+                    row, *totals = values
+                    return [builder.gep(row, [W]), *_row_sums(builder, case, columns, row, taps, totals)]
+
+                several = 2 * ((case + 1) // 2) if case in PAIRS else 1
+                _, *totals = llvm.loop(builder, rows, [source, *several * [ir.Constant(vector, None)]], line)
+                elements = columns.split(totals, case) if case in PAIRS else totals
+                total = functools.reduce(builder.fadd, elements)
+                factor = builder.load(llvm.place(builder, vector, factors, j), align=4)
+                llvm.store_part(builder, vector, y, j, builder.fmul(total, factor), builder.sub(count, j))
+                return [builder.add(j, INT64(vector.count))]
+
+            blocks = builder.sdiv(builder.add(count, INT64(vector.count - 1)), INT64(vector.count))
+            llvm.loop(builder, blocks, [INT64(0)], block)
+
+        by_windows(builder, taps, stride, INT64(1), emit)
+
+    return types.void(source, *[types.intp] * 5, factors, types.intp, y), codegen
+
+
 @kernel
 def mean_planes(x, width, stride, padding, rows, columns, y):
     """``rows`` and ``columns`` hold begin, end and divisor of each window."""
     planes, H, W = x.shape
     OH, OW = y.shape[1:]
-    size, length = lanes(pointer(x)), OW + (width - 1) // stride
-    line, spread = np.empty(W + size, x.dtype), np.empty(stride * length + 2 * size, x.dtype)
-    one, factors, offsets = np.ones(1, x.dtype), np.empty(OW, x.dtype), np.empty(width, np.int64)
-    for n in range(width):
-        offsets[n] = n % stride * length + n // stride
+    factors = np.empty(OW + lanes(pointer(x)), x.dtype)
     divisor = -1
-    for i in range(planes * OH):
-        first, last = rows[i % OH, 0], rows[i % OH, 1]
-        if rows[i % OH, 2] != divisor:
-            divisor = rows[i % OH, 2]
-            for j in range(OW):
-                factors[j] = 1 / np.float64(divisor * columns[j, 2])
-        source, target = at(pointer(x), (i // OH * H + first) * W), at(pointer(y), i * OW)
-        _add_lines(pointer(one), 0, source, W, last - first, W, pointer(line))
-        spread_line(pointer(line), W, padding, stride, length, zero(source), pointer(spread))
-        _add_taps(pointer(spread), offsets, width, OW, pointer(one), target)
-        _scale(target, pointer(factors), OW)
+    for p in range(planes):
+        for i in range(OH):
+            first, last = rows[i, 0], rows[i, 1]
+            if rows[i, 2] != divisor:
+                divisor = rows[i, 2]
+                for j in range(OW):
+                    factors[j] = 1 / np.float64(divisor * columns[j, 2])
+            source, target = at(pointer(x), (p * H + first) * W), at(pointer(y), (p * OH + i) * OW)
+            line_means(source, W, last - first, width, stride, padding, pointer(factors), OW, target)
 
 
 @kernel

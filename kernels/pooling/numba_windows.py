@@ -10,7 +10,6 @@ from .. import numba_llvm as llvm
 from ..numba_llvm import INT64
 
 PAIRS = (2, 3)  # widths of windows of stride 2 and dilation 1 that have code of their own
-INT32 = ir.IntType(32)
 
 
 def by_windows(builder, width, stride, dilation, emit):
@@ -33,17 +32,8 @@ class Columns:
 
     def _mask(self, first):
         """Which lanes are inside, where the first one is in column ``first`` and they are neighbours."""
-        builder, lanes = self.builder, self.vector.count
-
-        def bounded(value):
-            value = builder.select(builder.icmp_signed("<", value, INT64(0)), INT64(0), value)
-            value = builder.select(builder.icmp_signed(">", value, INT64(lanes)), INT64(lanes), value)
-            return builder.trunc(value, INT32)
-
-        low, high = bounded(builder.neg(first)), bounded(builder.sub(self.size, first))
-        numbers = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes)))
-        above = builder.icmp_signed(">=", numbers, llvm.splat(builder, low, lanes))
-        return builder.and_(above, builder.icmp_signed("<", numbers, llvm.splat(builder, high, lanes)))
+        low, high = self.builder.neg(first), self.builder.sub(self.size, first)
+        return llvm.lanes_between(self.builder, low, high, self.vector.count)
 
     def _load(self, row, shift, mask):
         builder = self.builder
