@@ -11,7 +11,7 @@ from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_chan
 from fastnn.kernels.convolution.few_channels_dw cimport few_channels_dw
 from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx
 from fastnn.kernels.convolution.patches cimport Geometry
-from fastnn.kernels.convolution.pointwise cimport pointwise_dx, pointwise_fits, pointwise_forward
+from fastnn.kernels.convolution.pointwise cimport pointwise_dw, pointwise_dx, pointwise_fits, pointwise_forward
 from fastnn.kernels.convolution.weight_gradient cimport weight_gradient
 from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_fits, winograd_forward
 
@@ -61,7 +61,7 @@ cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
     if how == DEPTHWISE:
         return depthwise_fits(g)
     if how == POINTWISE:
-        return task != WEIGHT_GRADIENT and pointwise_fits(g)
+        return pointwise_fits(g, task == WEIGHT_GRADIENT)
     if how == WINOGRAD or how == WINOGRAD_FAST:
         return task != WEIGHT_GRADIENT and winograd_fits(g, task == DATA_GRADIENT)
     return True
@@ -91,7 +91,7 @@ cdef int algorithm(const Geometry* g, int task) noexcept nogil:
     if fits(g, task, FEW_CHANNELS):
         return FEW_CHANNELS
     if fits(g, task, POINTWISE):
-        return choice(g, 4 + task)
+        return choice(g, 4 + task) if task != WEIGHT_GRADIENT else POINTWISE
     if fits(g, task, WINOGRAD):
         return choice(g, 2 * fast + task)
     return DIRECT
@@ -153,6 +153,8 @@ cdef int _dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcep
     cdef int how = algorithm(g, WEIGHT_GRADIENT)
     if how == FEW_CHANNELS:
         return few_channels_dw(dy, x, dw, g)
+    if how == POINTWISE:
+        return pointwise_dw(dy, x, dw, g)
     return weight_gradient(dy, x, dw, g)
 
 

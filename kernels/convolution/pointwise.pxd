@@ -1,7 +1,7 @@
 # cython: cdivision=True
-"""1x1 convolution of stride 1 and its data gradient: a matrix product on the planes of each image where they lie.
+"""1x1 convolution of stride 1 and its gradients: matrix products on the planes of each image where they lie.
 
-y (O, pixels) = w (O, C) x (C, pixels)        dx (C, pixels) = w^T (C, O) dy (O, pixels)
+y (O, pixels) = w (O, C) x (C, pixels)        dx (C, pixels) = w^T (C, O) dy (O, pixels)        dw (O, C) = dy (O, pixels) x^T (pixels, C)
 """
 
 from cython.parallel cimport prange
@@ -13,7 +13,14 @@ from fastnn.kernels.gemm cimport BLOCK_COLUMNS, gemm_workspace, product
 from fastnn.kernels.parallel cimport threads_for
 
 
-cdef inline bint pointwise_fits(const Geometry* g) noexcept nogil:
+cdef enum:
+    ROWS_PER_UNIT = 56     # of dw
+    MOST_PIXELS = 65536    # of the batch, up to which dw may be summed in float32
+
+
+cdef inline bint pointwise_fits(const Geometry* g, bint weights) noexcept nogil:
+    if weights and (g.N * g.P * g.Q > MOST_PIXELS or g.N * g.P * g.Q == 0):
+        return False
     return g.KH == 1 and g.KW == 1 and g.sh == 1 and g.sw == 1 and g.P == g.H and g.Q == g.W and g.top == 0 and g.left == 0
 
 
@@ -68,3 +75,36 @@ cdef inline int pointwise_forward(const real* x, const real* w, const real* b, r
 cdef inline int pointwise_dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcept nogil:
     cdef const real* none = NULL
     return pointwise(dy, w, none, dx, g, g.O, g.C, 1, g.C)
+
+
+cdef inline void weight_rows(
+    const real* dy, const real* x, real* dw, const Geometry* g, Py_ssize_t o, Py_ssize_t rows, char* space
+) noexcept nogil:
+    """Some output channels of one group, at which dy, x and dw begin; image after image."""
+    cdef Py_ssize_t pixels = g.P * g.Q, n
+    for n in range(g.N):
+        product(
+            dw + o * g.C, g.C, dw + o * g.C if n > 0 else <real*> NULL, g.C, dy + (n * g.groups * g.O + o) * pixels, pixels, 1,
+            x + n * g.groups * g.C * pixels, 1, pixels, rows, g.C, pixels, space)
+
+
+cdef inline int pointwise_dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
+    cdef int threads = threads_for(g.N * g.groups * g.H * g.W * g.C * g.O // 16), t
+    cdef Py_ssize_t pixels = g.P * g.Q, step = g.O if threads == 1 else ROWS_PER_UNIT, blocks = (g.O + step - 1) // max(step, 1)
+    cdef Py_ssize_t units = g.groups * blocks, unit, group, o, space = gemm_workspace(sizeof(real))
+    cdef char* memory = workspace(threads * space)
+    if memory == NULL:
+        return -1
+    if threads == 1:
+        for group in range(g.groups):
+            weight_rows(dy + group * g.O * pixels, x + group * g.C * pixels, dw + group * g.O * g.C, g, 0, g.O, memory)
+    else:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            for unit in range(units * t // threads, units * (t + 1) // threads):
+                group = unit // blocks
+                o = unit % blocks * step
+                weight_rows(
+                    dy + group * g.O * pixels, x + group * g.C * pixels, dw + group * g.O * g.C, g, o, min(step, g.O - o),
+                    memory + t * space)
+    workspace_done()
+    return 0
