@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import dispatch
 
 from . import kernels, peers, report
@@ -125,6 +126,15 @@ def test_our_failure_is_a_result(row):
     for direction, result in results_of(row).items():
         assert result.error and result.ratio == 0.0, direction
         assert report.line(result, [])[2] == "ERROR"
+
+
+def test_fast_convolutions_are_fast_in_their_own_rows_alone(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(fastnn, "set_convolution_precision", chosen.append)
+    row = Row("fast", "conv2d", CONV, {"padding": 1}, precision="fast")
+    assert not any(result.error for result in results_of(row).values())
+    assert chosen == ["fast", "default"] * 3
+    assert not any(result.error for result in results_of(SMALL[2]).values()) and len(chosen) == 6
 
 
 def test_goals_are_those_of_rows_groups_and_calls():
