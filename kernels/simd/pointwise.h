@@ -87,13 +87,15 @@ static inline __m512 fastnn_vector_gelu_slope(__m512 x) {
     return _mm512_add_ps(fastnn_signed(odd, x), FASTNN_ALL(0.5f));
 }
 
-/* y = x log2(e) rounded to k + j/32, whose bits are the low ones of y + magic; 2^(j/32) from a table, and 2^f by a polynomial. */
-static inline __m512 fastnn_vector_exp(__m512 x) {
+/* exp(x) for x from -104, where it vanishes, to `highest`. x log2(e) is rounded to k + j/32, whose bits are the low ones of the sum with a
+   magic number; 2^(j/32) comes from a table, 2^f from a polynomial. */
+static inline __m512 fastnn_bounded_exp(__m512 unbounded, float highest) {
     static const float powers[32] __attribute__((aligned(64))) = {
         1.00000000f, 1.02189720f, 1.04427378f, 1.06714046f, 1.09050775f, 1.11438680f, 1.13878870f, 1.16372490f,
         1.18920708f, 1.21524739f, 1.24185777f, 1.26905096f, 1.29683959f, 1.32523668f, 1.35425556f, 1.38390982f,
         1.41421354f, 1.44518077f, 1.47682619f, 1.50916445f, 1.54221082f, 1.57598090f, 1.61049032f, 1.64575553f,
         1.68179286f, 1.71861923f, 1.75625217f, 1.79470909f, 1.83400810f, 1.87416768f, 1.91520655f, 1.95714414f};
+    const __m512 x = _mm512_max_ps(FASTNN_ALL(-104.0f), _mm512_min_ps(FASTNN_ALL(highest), unbounded));
     const __m512 log2_e = FASTNN_ALL(1.44269502f), rest = FASTNN_ALL(1.92596299e-8f), magic = FASTNN_ALL(393216.0f);
     const __m512 lifted = _mm512_fmadd_ps(x, log2_e, magic);
     const __m512 rounded = _mm512_sub_ps(lifted, magic);
@@ -104,9 +106,11 @@ static inline __m512 fastnn_vector_exp(__m512 x) {
     return _mm512_scalef_ps(_mm512_fmadd_ps(_mm512_mul_ps(power, f), p, power), rounded);
 }
 
+static inline __m512 fastnn_vector_exp(__m512 x) { return fastnn_bounded_exp(x, 89.0f); }
+
 /* e / (1 + e) with e = exp(x). The approximate reciprocal and its correction take less time than a quotient. */
 static inline __m512 fastnn_vector_sigmoid(__m512 x) {
-    const __m512 e = fastnn_vector_exp(_mm512_min_ps(FASTNN_ALL(30.0f), x));
+    const __m512 e = fastnn_bounded_exp(x, 30.0f);
     const __m512 divisor = _mm512_add_ps(e, FASTNN_ALL(1.0f));
     const __m512 reciprocal = _mm512_rcp14_ps(divisor);
     const __m512 y = _mm512_mul_ps(e, reciprocal);
