@@ -41,11 +41,6 @@ cdef struct Block:
     Py_ssize_t phases, pitch, plane  # elements from row to row, from channel to channel
 
 
-cdef inline char* aligned(void* pointer) noexcept nogil:
-    """The next whole cache line."""
-    return <char*> ((<size_t> pointer + 63) & ~<size_t> 63)
-
-
 cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t step) noexcept nogil:
     return (n + step - 1) // step * step
 

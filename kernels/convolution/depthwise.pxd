@@ -7,12 +7,12 @@ of those in memory, and the lanes and the rest in double.
 """
 
 from cython.parallel cimport prange
-from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, Block, aligned, make_block, spread_block
+from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, Block, fill_block, make_block, round_up, spread_block
 from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/depthwise.h" nogil:
@@ -38,6 +38,8 @@ cdef enum:
     BAND_UNITS = 64
     BANDS = 32
     CHANNELS = 16         # whose sums are kept side by side while the images pass
+    BATCH = 8             # small planes that are copied before the first is used, so that no load waits for a store
+    BATCH_BYTES = 16384
 
 cdef struct Pass:
     Py_ssize_t K, sh                     # taps and stride down
@@ -45,6 +47,7 @@ cdef struct Pass:
     Py_ssize_t top, left                 # zeros in front of it
     Py_ssize_t P, Q                      # what results
     Block block
+    Py_ssize_t batch                     # planes that are copied at once
     Py_ssize_t at[MOST_KERNEL]           # where a tap lies in a row of the block
 
 
@@ -64,6 +67,9 @@ cdef inline void _divide(Pass* s, Py_ssize_t sw, Py_ssize_t lanes) noexcept nogi
     s.block = make_block(s.P, s.Q, s.sh, sw, s.K - 1, s.K - 1, BLOCK_UNITS // (s.sh * sw), lanes)
     for v in range(s.K):
         s.at[v] = v % sw * s.block.in_columns + v // sw
+    s.batch = 1
+    if s.P <= min(s.block.rows, <Py_ssize_t> BAND_ROWS) and s.Q <= s.block.columns:
+        s.batch = max(min(<Py_ssize_t> BATCH, BATCH_BYTES // (max(s.block.plane, 1) * (SPAN_BYTES // lanes))), 1)
 
 
 cdef inline Pass forward_pass(const Geometry* g, Py_ssize_t lanes) noexcept nogil:
@@ -96,30 +102,55 @@ cdef inline Py_ssize_t fill_band(
     return filled + band.in_rows
 
 
+cdef inline void convolve_rows(
+    const real* source, const real* w, real bias, real* result, const Pass* s, Py_ssize_t rows, Py_ssize_t columns
+) noexcept nogil:
+    if real is float:
+        band_f32(s.K, s.sh, w, bias, source, s.block.pitch, s.at, result, s.Q, rows, columns)
+    else:
+        band_f64(s.K, s.sh, w, bias, source, s.block.pitch, s.at, result, s.Q, rows, columns)
+
+
 cdef inline void convolve_plane(
     const real* plane, const real* w, real bias, real* result, const Pass* s, real* buffer
 ) noexcept nogil:
-    cdef Py_ssize_t p = 0, q, r, rows, columns, n, filled
+    cdef Py_ssize_t p = 0, q, r, rows, n, filled
     while p < s.P:
         rows = min(s.block.rows, s.P - p)
         q = 0
         while q < s.Q:
-            columns = min(s.block.columns, s.Q - q)
             r = filled = 0
             while r < rows:
                 n = min(<Py_ssize_t> BAND_ROWS, rows - r)
                 filled = fill_band(buffer, plane, s, p, q, filled, r + n)
-                if real is float:
-                    band_f32(
-                        s.K, s.sh, w, bias, buffer + r * s.sh * s.block.pitch, s.block.pitch, s.at, result + (p + r) * s.Q + q,
-                        s.Q, n, columns)
-                else:
-                    band_f64(
-                        s.K, s.sh, w, bias, buffer + r * s.sh * s.block.pitch, s.block.pitch, s.at, result + (p + r) * s.Q + q,
-                        s.Q, n, columns)
+                convolve_rows(
+                    buffer + r * s.sh * s.block.pitch, w, bias, result + (p + r) * s.Q + q, s, n, min(s.block.columns, s.Q - q))
                 r += n
             q += s.block.columns
         p += s.block.rows
+
+
+cdef inline void fill_batch(real* buffer, const real* planes, const Pass* s, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    if s.spread_h == 1 and s.spread_w == 1:
+        fill_block(buffer, &s.block, planes, count, s.H, s.W, -s.top, -s.left)
+    else:
+        for i in range(count):
+            fill_band(buffer + i * s.block.plane, planes + i * s.H * s.W, s, 0, 0, 0, s.P)
+
+
+cdef inline void convolve_batch(
+    const real* planes, const real* w, const real* b, real* results, const Pass* s, Py_ssize_t count, real* buffer
+) noexcept nogil:
+    """At most s.batch planes."""
+    cdef Py_ssize_t i
+    if s.batch == 1:
+        convolve_plane(planes, w, b[0] if b != NULL else 0, results, s, buffer)
+        return
+    fill_batch(buffer, planes, s, count)
+    for i in range(count):
+        convolve_rows(
+            buffer + i * s.block.plane, w + i * s.K * s.K, b[i] if b != NULL else 0, results + i * s.P * s.Q, s, s.P, s.Q)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- forward
@@ -130,28 +161,31 @@ cdef inline void depthwise_planes(
     real* buffer,
 ) noexcept nogil:
     """Planes first to last, counted over images and channels."""
-    cdef Py_ssize_t plane, channel
-    for plane in range(first, last):
-        channel = plane % g.groups
-        convolve_plane(
-            x + plane * g.H * g.W, w + channel * g.KH * g.KW, b[channel] if b != NULL else 0, y + plane * g.P * g.Q, s, buffer)
+    cdef Py_ssize_t channel, count
+    while first < last:
+        channel = first % g.groups
+        count = min(min(s.batch, g.groups - channel), last - first)
+        convolve_batch(
+            x + first * g.H * g.W, w + channel * g.KH * g.KW, b + channel if b != NULL else b, y + first * g.P * g.Q, s, count,
+            buffer)
+        first += count
 
 
 cdef inline int depthwise_forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
     cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), planes = g.N * g.groups
     cdef Pass s = forward_pass(g, lanes)
-    cdef Py_ssize_t space = 64 + (s.block.plane + 2 * lanes) * sizeof(real)
+    cdef Py_ssize_t space = round_up((s.batch * s.block.plane + 2 * lanes) * sizeof(real), 64)
     cdef int threads = _threads(g, planes), t
-    cdef char* workspace = <char*> malloc(threads * space)
-    if workspace == NULL:
+    cdef char* memory = workspace(threads * space)
+    if memory == NULL:
         return -1
     if threads == 1:
-        depthwise_planes(x, w, b, y, g, &s, 0, planes, <real*> aligned(workspace))
+        depthwise_planes(x, w, b, y, g, &s, 0, planes, <real*> memory)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             depthwise_planes(
-                x, w, b, y, g, &s, planes * t // threads, planes * (t + 1) // threads, <real*> aligned(workspace + t * space))
-    free(workspace)
+                x, w, b, y, g, &s, planes * t // threads, planes * (t + 1) // threads, <real*> (memory + t * space))
+    workspace_done()
     return 0
 
 
@@ -208,35 +242,65 @@ cdef inline void add_plane(
         p += s.block.rows
 
 
+cdef inline void add_batch(
+    const real* dy, const real* x, const Pass* s, real* buffer, real* vectors, Sums* sums, Py_ssize_t count
+) noexcept nogil:
+    """At most s.batch planes, each with sums of its own."""
+    cdef Py_ssize_t i, lanes = SPAN_BYTES // sizeof(real)
+    if s.batch == 1:
+        add_plane(dy, x, s, buffer, vectors, sums)
+        return
+    fill_batch(buffer, x, s, count)
+    for i in range(count):
+        add_band(dy + i * s.P * s.Q, buffer + i * s.block.plane, s, s.P, s.Q, vectors + i * (sums.taps + 1) * lanes, sums + i)
+
+
 cdef inline Py_ssize_t _sums_bytes(const Geometry* g) noexcept nogil:
-    return CHANNELS * (g.KH * g.KW + 1) * (SPAN_BYTES + sizeof(double))
+    return round_up(CHANNELS * (g.KH * g.KW + 1) * (SPAN_BYTES + sizeof(double)), 64)
+
+
+cdef inline void add_images(
+    const real* dy, const real* x, const real* turned, real* dx, bint products, const Geometry* g, const Pass* forward,
+    const Pass* back, Py_ssize_t first, Py_ssize_t count, real* buffer, real* vectors, Sums* sums,
+) noexcept nogil:
+    """dx of some channels in every image, and their sums."""
+    cdef Py_ssize_t taps = g.KH * g.KW, lanes = SPAN_BYTES // sizeof(real), n, c, plane, many
+    cdef Py_ssize_t batch = min(forward.batch, back.batch)
+    for n in range(g.N):
+        c = 0
+        while c < count:
+            plane = n * g.groups + first + c
+            many = min(batch, count - c)
+            if dx != NULL:
+                convolve_batch(
+                    dy + plane * g.P * g.Q, turned + c * taps, <const real*> NULL, dx + plane * g.H * g.W, back, many, buffer)
+            if products:
+                add_batch(
+                    dy + plane * g.P * g.Q, x + plane * g.H * g.W, forward, buffer, vectors + c * (taps + 1) * lanes, sums + c,
+                    many)
+            c += many
 
 
 cdef inline void backward_channels(
     const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g, const Pass* forward,
-    const Pass* back, Py_ssize_t first, Py_ssize_t count, char* workspace,
+    const Pass* back, Py_ssize_t first, Py_ssize_t count, char* memory,
 ) noexcept nogil:
     """At most CHANNELS channels, in every image."""
-    cdef Py_ssize_t taps = g.KH * g.KW, lanes = SPAN_BYTES // sizeof(real), n, c, t, plane
-    cdef real* vectors = <real*> workspace
-    cdef double* totals = <double*> (workspace + CHANNELS * (taps + 1) * SPAN_BYTES)
-    cdef real* buffer = <real*> (workspace + _sums_bytes(g))
+    cdef Py_ssize_t taps = g.KH * g.KW, lanes = SPAN_BYTES // sizeof(real), c, t
+    cdef real* vectors = <real*> memory
+    cdef double* totals = <double*> (memory + CHANNELS * (taps + 1) * SPAN_BYTES)
     cdef real turned[CHANNELS * MOST_KERNEL * MOST_KERNEL]
     cdef Sums sums[CHANNELS]
-    memset(workspace, 0, _sums_bytes(g))
+    cdef bint products = dw != NULL or db != NULL
+    if products:
+        memset(memory, 0, _sums_bytes(g))
     for c in range(count):
         sums[c].taps, sums[c].bands, sums[c].total = taps, 0, totals + c * (taps + 1)
         for t in range(taps):
             turned[c * taps + t] = w[(first + c) * taps + taps - 1 - t]
-    for n in range(g.N):
-        for c in range(count):
-            plane = n * g.groups + first + c
-            if dx != NULL:
-                convolve_plane(dy + plane * g.P * g.Q, turned + c * taps, <real> 0, dx + plane * g.H * g.W, back, buffer)
-            if dw != NULL or db != NULL:
-                add_plane(
-                    dy + plane * g.P * g.Q, x + plane * g.H * g.W, forward, buffer, vectors + c * (taps + 1) * lanes, &sums[c])
-    for c in range(count):
+    add_images(
+        dy, x, turned, dx, products, g, forward, back, first, count, <real*> (memory + _sums_bytes(g)), vectors, sums)
+    for c in range(count if products else 0):
         fold(vectors + c * (taps + 1) * lanes, &sums[c])
         if dw != NULL:
             for t in range(taps):
@@ -245,27 +309,34 @@ cdef inline void backward_channels(
             db[first + c] = <real> sums[c].total[taps]
 
 
+cdef inline void backward_units(
+    const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g, const Pass* forward,
+    const Pass* back, Py_ssize_t first, Py_ssize_t last, char* memory,
+) noexcept nogil:
+    cdef Py_ssize_t unit
+    for unit in range(first, last):
+        backward_channels(
+            dy, x, w, dx, dw, db, g, forward, back, unit * CHANNELS, min(g.groups - unit * CHANNELS, <Py_ssize_t> CHANNELS),
+            memory)
+
+
 cdef inline int depthwise_backward(
     const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g
 ) noexcept nogil:
     """dx, dw and db plane by plane, while dy is in the caches. Any of the results may be NULL."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), units = (g.groups + CHANNELS - 1) // CHANNELS, unit
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), units = (g.groups + CHANNELS - 1) // CHANNELS
     cdef Pass forward = forward_pass(g, lanes), back = dx_pass(g, lanes)
-    cdef Py_ssize_t space = 64 + _sums_bytes(g) + (max(forward.block.plane, back.block.plane) + 2 * lanes) * sizeof(real)
+    cdef Py_ssize_t planes = max(forward.batch * forward.block.plane, back.batch * back.block.plane)
+    cdef Py_ssize_t space = round_up(_sums_bytes(g) + (planes + 2 * lanes) * sizeof(real), 64)
     cdef int threads = _threads(g, units), t
-    cdef char* workspace = <char*> malloc(threads * space)
-    if workspace == NULL:
+    cdef char* memory = workspace(threads * space)
+    if memory == NULL:
         return -1
     if threads == 1:
-        for unit in range(units):
-            backward_channels(
-                dy, x, w, dx, dw, db, g, &forward, &back, unit * CHANNELS, min(g.groups - unit * CHANNELS, <Py_ssize_t> CHANNELS),
-                aligned(workspace))
+        backward_units(dy, x, w, dx, dw, db, g, &forward, &back, 0, units, memory)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            for unit in range(units * t // threads, units * (t + 1) // threads):
-                backward_channels(
-                    dy, x, w, dx, dw, db, g, &forward, &back, unit * CHANNELS,
-                    min(g.groups - unit * CHANNELS, <Py_ssize_t> CHANNELS), aligned(workspace + t * space))
-    free(workspace)
+            backward_units(
+                dy, x, w, dx, dw, db, g, &forward, &back, units * t // threads, units * (t + 1) // threads, memory + t * space)
+    workspace_done()
     return 0

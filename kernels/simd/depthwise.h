@@ -95,6 +95,11 @@ FASTNN_ALWAYS_INLINE void FASTNN_OF(depthwise_products)(const int K, const int S
         for (; rows >= R; rows -= R, x += R * S * pitch, y += R * y_row)                                                         \
             for (ptrdiff_t q = 0; q < columns; q += FASTNN_LANES)                                                                \
                 FASTNN_OF(depthwise_rows)(K, S, R, w, bias, x + q, pitch, at, y + q, y_row, FASTNN_CLAMP(columns - q, 0));       \
+        if (R == 4 && rows >= 2) {                                                                                               \
+            for (ptrdiff_t q = 0; q < columns; q += FASTNN_LANES)                                                                \
+                FASTNN_OF(depthwise_rows)(K, S, 2, w, bias, x + q, pitch, at, y + q, y_row, FASTNN_CLAMP(columns - q, 0));       \
+            rows -= 2, x += 2 * S * pitch, y += 2 * y_row;                                                                       \
+        }                                                                                                                        \
         for (; rows > 0; rows--, x += S * pitch, y += y_row)                                                                     \
             for (ptrdiff_t q = 0; q < columns; q += FASTNN_LANES)                                                                \
                 FASTNN_OF(depthwise_rows)(K, S, 1, w, bias, x + q, pitch, at, y + q, y_row, FASTNN_CLAMP(columns - q, 0));       \
@@ -112,6 +117,11 @@ FASTNN_ALWAYS_INLINE void FASTNN_OF(depthwise_products)(const int K, const int S
         for (; rows >= R; rows -= R, x += R * S * pitch, dy += R * dy_row)                                                       \
             for (ptrdiff_t q = 0; q < columns; q += FASTNN_LANES)                                                                \
                 FASTNN_OF(depthwise_products)(K, S, R, sum, x + q, pitch, at, dy + q, dy_row, count);                            \
+        if (R == 4 && rows >= 2) {                                                                                               \
+            for (ptrdiff_t q = 0; q < columns; q += FASTNN_LANES)                                                                \
+                FASTNN_OF(depthwise_products)(K, S, 2, sum, x + q, pitch, at, dy + q, dy_row, count);                            \
+            rows -= 2, x += 2 * S * pitch, dy += 2 * dy_row;                                                                     \
+        }                                                                                                                        \
         for (; rows > 0; rows--, x += S * pitch, dy += dy_row)                                                                   \
             for (ptrdiff_t q = 0; q < columns; q += FASTNN_LANES)                                                                \
                 FASTNN_OF(depthwise_products)(K, S, 1, sum, x + q, pitch, at, dy + q, dy_row, count);                            \
