@@ -185,8 +185,8 @@ cdef int _average(const real* x, real* y, Py_ssize_t planes, Axis rows, Axis col
     cdef double* lines = <double*> malloc(threads * width * sizeof(double))
     if lines == NULL:
         return -1
-    pooling.row_weights = rows.reciprocal if backward or real is float else rows.divisor
-    pooling.column_weights = columns.reciprocal if backward or real is float else columns.divisor
+    pooling.row_weights = rows.reciprocal if backward else rows.divisor
+    pooling.column_weights = columns.reciprocal if backward else columns.divisor
     if threads == 1:
         for p in range(planes):
             average_plane(x, y, p, &pooling, rows, columns, strips, backward, lines)

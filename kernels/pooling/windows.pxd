@@ -2,7 +2,6 @@
 """Which elements the windows of one dimension cover."""
 
 from libc.stdlib cimport malloc
-from libc.string cimport memset
 
 
 cdef extern from "simd/pooling.h" nogil:
@@ -16,7 +15,7 @@ cdef extern from "simd/pooling.h" nogil:
         const double* column_weights
 
 cdef enum:
-    MARGIN = 16  # zeros on both sides of divisors and reciprocals: as many lanes as a vector of windows has at most
+    MARGIN = 16  # ones on both sides of divisors and reciprocals: as many lanes as a vector of windows has at most
 
 
 ctypedef struct Axis:
@@ -38,7 +37,7 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 cdef inline int allocate(Axis* axis, Py_ssize_t size, Py_ssize_t count) except -1:
     """Room for the tables, in one block that starts at ``begin``."""
-    cdef Py_ssize_t weights = count + 2 * MARGIN
+    cdef Py_ssize_t weights = count + 2 * MARGIN, o
     cdef Py_ssize_t* block = <Py_ssize_t*> malloc(2 * (size + count) * sizeof(Py_ssize_t) + 2 * weights * sizeof(double))
     axis.size, axis.count, axis.begin = size, count, block
     if block == NULL:
@@ -48,7 +47,8 @@ cdef inline int allocate(Axis* axis, Py_ssize_t size, Py_ssize_t count) except -
     axis.last = axis.first + size
     axis.divisor = <double*> (axis.last + size) + MARGIN
     axis.reciprocal = axis.divisor + weights
-    memset(axis.divisor - MARGIN, 0, 2 * weights * sizeof(double))
+    for o in range(-MARGIN, 2 * weights - MARGIN):
+        axis.divisor[o] = 1
     return 0
 
 

@@ -57,20 +57,19 @@
 #define FASTNN_JOIN_(a, b) a##b
 #define FASTNN_JOIN(a, b) FASTNN_JOIN_(a, b)
 
-/* What comes FASTNN_POOL_AHEAD bytes later than these elements of a stream goes to the first cache; the processor does so too, but later:
-   under load a mean of 50 MB took 3.3 ms without and 1.9 ms with it. */
-#define FASTNN_POOL_AHEAD 8192
+/* What comes 8 KiB later than these elements of a stream goes to the first cache, ready to be written to where that is wanted. The
+   processor looks less far ahead: means of 50 MB took 3.3 ms without and 1.9 ms with it, filling 3 MB 0.22 ms and 0.10 ms. */
 #define FASTNN_POOL_FETCH(elements, count, writing)                                                                    \
     for (ptrdiff_t ahead = 0; ahead < (count) * (ptrdiff_t)sizeof *(elements); ahead += 64)                            \
-        __builtin_prefetch((const char *)(elements) + FASTNN_POOL_AHEAD + ahead, writing, 3);
+        __builtin_prefetch((const char *)(elements) + 8192 + ahead, writing, 3);
 
 /* One dimension of windows, and all that says which elements a plane's windows have. */
 typedef struct {
     ptrdiff_t kernel, stride, padding, dilation;
 } fastnn_strides;
 
-/* Weights are for means, where the divisor of a window is that of its row times that of its column: divisors for float64, else
-   reciprocals. Those of the columns have zeros for a vector on both sides. */
+/* Weights are for means, where the divisor of a window is that of its row times that of its column: divisors, but reciprocals for
+   the gradient. Those of the columns have ones for a vector on both sides. */
 typedef struct {
     ptrdiff_t H, W, OH, OW;
     fastnn_strides rows, columns;

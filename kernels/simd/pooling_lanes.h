@@ -1,26 +1,29 @@
-/* Vectors of reals, of positions and of sums, and how they reach memory. Part of pooling.h, which includes it for float and for
+/* Vectors of reals, and of positions, and how they reach memory. Part of pooling.h, which includes it for float and for
    double. */
 
 typedef REAL NAME(reals) __attribute__((vector_size(FASTNN_POOL_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef INTEGER NAME(lanes) __attribute__((vector_size(FASTNN_POOL_BYTES)));
-typedef double NAME(sums) __attribute__((vector_size(LANES * 8), aligned(8), may_alias));
+typedef double NAME(weights64) __attribute__((vector_size(LANES * 8), aligned(8), may_alias));
 typedef int16_t NAME(index16) __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
 typedef int32_t NAME(index32) __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int64_t NAME(index64) __attribute__((vector_size(LANES * 8), aligned(8), may_alias));
 
 #define REALS NAME(reals)
 #define INTEGERS NAME(lanes)
-#define SUMS NAME(sums)
 #define SHUFFLE(a, b, kind) FASTNN_POOL_SHUFFLE(a, b, INTEGERS, FASTNN_JOIN(FASTNN_##kind##_, LANES))
 
-/* Which lanes are inside a row. */
-typedef struct {
+/* Which lanes are inside a row, and which were hit. */
 #ifdef FASTNN_POOL_MASKS
+#define HITS MASK
+typedef struct {
     MASK inside;
-#else
-    ptrdiff_t low, high;
-#endif
 } NAME(fence);
+#else
+#define HITS INTEGERS
+typedef struct {
+    ptrdiff_t low, high;
+} NAME(fence);
+#endif
 #define FENCE NAME(fence)
 
 /* The lanes with 0 <= at + lane < size. */
@@ -64,23 +67,50 @@ FASTNN_POOL_INLINE void NAME(store)(REAL *to, int edge, FENCE fence, REALS v) {
 #endif
 }
 
-/* Positions, of 2 or 4 bytes. */
-FASTNN_POOL_INLINE INTEGERS NAME(load_indices)(const char *row, int bytes, ptrdiff_t at, int edge, FENCE fence) {
-    const int16_t *const row16 = (const int16_t *)row + at;
-    const int32_t *const row32 = (const int32_t *)row + at;
-    if (!edge)
-        return bytes == 2 ? __builtin_convertvector(*(const NAME(index16) *)row16, INTEGERS)
-                          : __builtin_convertvector(*(const NAME(index32) *)row32, INTEGERS);
+/* Whether any lane is negative. */
+FASTNN_POOL_INLINE int NAME(any)(INTEGERS v) {
 #ifdef FASTNN_POOL_MASKS
-    return bytes == 2 ? __builtin_convertvector((NAME(index16))INDEX16(maskz_loadu_epi16)(fence.inside, row16), INTEGERS)
-                      : __builtin_convertvector((NAME(index32))INDEX32(maskz_loadu_epi32)(fence.inside, row32), INTEGERS);
+    return MM512I(cmplt, _mask)((__m512i)v, _mm512_setzero_si512()) != 0;
+#else
+    INTEGER any = 0;
+    FASTNN_POOL_UNROLL for (int l = 0; l < LANES; l++)
+        any |= v[l];
+    return any < 0;
+#endif
+}
+
+/* The lanes for which row[lane], a position of 2 or 4 bytes, is that of first[lane] + more. */
+FASTNN_POOL_INLINE HITS NAME(hits)(const char *row, int bytes, INTEGERS first, ptrdiff_t more, int edge, FENCE fence) {
+    const int16_t *const row16 = (const int16_t *)row;
+    const int32_t *const row32 = (const int32_t *)row;
+#ifdef FASTNN_POOL_MASKS
+    const MASK inside = edge ? fence.inside : (MASK)-1;
+    if (bytes == 2) {
+        const NAME(index16) position = __builtin_convertvector(first, NAME(index16)) + (int16_t)more;
+        return INDEX16(mask_cmpeq_epi16_mask)(inside, INDEX16(maskz_loadu_epi16)(inside, row16), (M16)position);
+    }
+    const NAME(index32) position = __builtin_convertvector(first, NAME(index32)) + (int32_t)more;
+    return INDEX32(mask_cmpeq_epi32_mask)(inside, INDEX32(maskz_loadu_epi32)(inside, row32), (M32)position);
 #else
     INTEGERS v;
     INTEGER buffer[LANES];
+    if (!edge && bytes == 2)
+        return __builtin_convertvector(*(const NAME(index16) *)row16, INTEGERS) == first + (INTEGER)more;
+    if (!edge)
+        return __builtin_convertvector(*(const NAME(index32) *)row32, INTEGERS) == first + (INTEGER)more;
     FASTNN_POOL_UNROLL for (int l = 0; l < LANES; l++)
-        buffer[l] = l < fence.low || l >= fence.high ? 0 : bytes == 2 ? row16[l] : row32[l];
+        buffer[l] = l < fence.low || l >= fence.high ? -1 : bytes == 2 ? row16[l] : row32[l];
     memcpy(&v, buffer, sizeof v);
-    return v;
+    return v == first + (INTEGER)more;
+#endif
+}
+
+/* sum + v in the lanes that were hit. */
+FASTNN_POOL_INLINE REALS NAME(add_hits)(REALS sum, REALS v, HITS hits) {
+#ifdef FASTNN_POOL_MASKS
+    return (REALS)MM512(mask_add, )(sum, hits, sum, v);
+#else
+    return sum + (REALS)(hits & (INTEGERS)v);
 #endif
 }
 

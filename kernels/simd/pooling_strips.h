@@ -2,15 +2,14 @@
 
 /* What is known of a vector of windows so far. */
 typedef struct {
-    REALS best;
+    REALS best; /* or the sum */
     INTEGERS where;
-    SUMS sum;
 } NAME(windows);
 
 /* One more element of each. NaN is larger than everything, and the later of two; the first of other equals stays. */
 FASTNN_POOL_INLINE void NAME(take)(REALS v, INTEGERS position, fastnn_pool_mode mode, NAME(windows) *windows) {
     if (mode == FASTNN_POOL_MEAN) {
-        windows->sum += __builtin_convertvector(v, SUMS);
+        windows->best += v;
         return;
     }
 #ifdef FASTNN_POOL_MASKS
@@ -56,12 +55,8 @@ FASTNN_POOL_INLINE void NAME(take_row)(
 }
 
 /* The position of the first element inside, for windows where it is negative: they have nothing larger than -inf. */
-FASTNN_POOL_INLINE INTEGERS NAME(first_inside)(
+static INTEGERS NAME(first_inside)(
     INTEGERS where, ptrdiff_t size, ptrdiff_t rows, ptrdiff_t at, fastnn_strides columns, ptrdiff_t position) {
-#ifdef FASTNN_POOL_MASKS
-    if (!MM512I(cmplt, _mask)((__m512i)where, _mm512_setzero_si512()))
-        return where;
-#endif
     for (int l = 0; l < LANES && rows > 0; l++, at += columns.stride) {
         const ptrdiff_t n = at < 0 ? (columns.dilation - 1 - at) / columns.dilation : 0;
         if (where[l] < 0 && n < columns.kernel && at + n * columns.dilation < size)
@@ -70,11 +65,31 @@ FASTNN_POOL_INLINE INTEGERS NAME(first_inside)(
     return where;
 }
 
+/* The means of windows of which some have a float32 sum that is not finite. */
+static REALS NAME(means_in_double)(
+    const REAL *row, ptrdiff_t pitch, ptrdiff_t size, ptrdiff_t rows, ptrdiff_t at, fastnn_strides columns, const double *divisors,
+    double divisor) {
+    REALS means = {0};
+    for (int l = 0; l < LANES; l++, at += columns.stride) {
+        double sum = 0;
+        for (ptrdiff_t m = 0; m < rows; m++)
+            for (ptrdiff_t w = at < 0 ? 0 : at; w < at + columns.kernel && w < size; w++)
+                sum += row[m * pitch + w];
+        means[l] = (REAL)(sum / (divisors[l] * divisor));
+    }
+    return means;
+}
+
+/* The column weights of a vector of windows. */
+FASTNN_POOL_INLINE REALS NAME(weights)(const double *weights) {
+    return __builtin_convertvector(*(const NAME(weights64) *)weights, REALS);
+}
+
 /* The windows (i, j + lane); those of row i have the rows above <= m < below inside, from x[start] on. ``single`` says that a row has no
    more than LANES windows. */
 FASTNN_POOL_INLINE void NAME(block)(
     const REAL *x, REAL *y, char *indices, int bytes, fastnn_pooling p, fastnn_strides columns, ptrdiff_t i, ptrdiff_t j,
-    ptrdiff_t rows, ptrdiff_t start, fastnn_pool_mode mode, int single, int edge) {
+    ptrdiff_t rows, ptrdiff_t start, REALS divisors, fastnn_pool_mode mode, int single, int edge) {
     const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)}, step = lane * (INTEGER)columns.stride;
     const ptrdiff_t at = j * columns.stride - columns.padding, count = single ? p.OW : LANES;
     const FENCE counted = NAME(fence_at)(0, count);
@@ -85,18 +100,20 @@ FASTNN_POOL_INLINE void NAME(block)(
         first = rightmost < 0 ? (columns.dilation - 1 - rightmost) / columns.dilation : 0;
         last = reach < p.W ? last : (p.W - at + columns.dilation - 1) / columns.dilation;
     }
-    NAME(windows) windows = {(REALS){0} - (REAL)INFINITY, lane < (INTEGER)count, {0}};
+    NAME(windows) windows = {(REALS){0} - (mode == FASTNN_POOL_MEAN ? 0 : (REAL)INFINITY), lane < (INTEGER)count};
     for (ptrdiff_t m = 0, position = start; m < rows; m++, position += pitch)
         NAME(take_row)(x + position, p.W, first, last, at, columns, step + (INTEGER)position, mode, edge, &windows);
     if (mode == FASTNN_POOL_MEAN) {
-        const SUMS weights = *(const SUMS *)(p.column_weights + j) * p.row_weights[i];
-        windows.best = sizeof(REAL) == sizeof(float) ? __builtin_convertvector(windows.sum * weights, REALS)
-                                                     : __builtin_convertvector(windows.sum / weights, REALS);
+        const int overflow = sizeof(REAL) == sizeof(float) && NAME(any)(windows.best - windows.best != 0);
+        windows.best /= divisors * (REAL)p.row_weights[i];
+        if (overflow)
+            windows.best = NAME(means_in_double)(x + start, pitch, p.W, rows, at, columns, p.column_weights + j, p.row_weights[i]);
     }
     if (y)
         NAME(store)(y + i * p.OW + j, single, counted, windows.best);
     if (mode == FASTNN_POOL_ARGMAX) {
-        windows.where = NAME(first_inside)(windows.where, p.W, rows, at, columns, start);
+        if (NAME(any)(windows.where))
+            windows.where = NAME(first_inside)(windows.where, p.W, rows, at, columns, start);
         NAME(store_indices)(indices + (i * p.OW + j) * bytes, bytes, single, counted, count, windows.where);
     }
 }
@@ -104,19 +121,23 @@ FASTNN_POOL_INLINE void NAME(block)(
 FASTNN_POOL_INLINE void NAME(rows)(
     const REAL *x, REAL *y, char *indices, int bytes, fastnn_pooling p, fastnn_strides columns, fastnn_pool_mode mode, int single) {
     const fastnn_strides rows = p.rows;
+    const REALS divisors = mode == FASTNN_POOL_MEAN ? NAME(weights)(p.column_weights) : (REALS){0};
     for (ptrdiff_t i = 0; i < p.OH; i++) {
         const ptrdiff_t top = i * rows.stride - rows.padding, reach = top + (rows.kernel - 1) * rows.dilation;
         const ptrdiff_t above = top < 0 ? (rows.dilation - 1 - top) / rows.dilation : 0;
         const ptrdiff_t below = reach < p.H ? rows.kernel : (p.H - top + rows.dilation - 1) / rows.dilation;
         const ptrdiff_t start = (top + above * rows.dilation) * p.W;
         FASTNN_POOL_FETCH(x + i * rows.stride * p.W, rows.stride * p.W, 0);
+        if (y)
+            FASTNN_POOL_FETCH(y + i * p.OW, p.OW, 1);
         for (ptrdiff_t j = 0; j < (single ? 1 : p.OW); j += LANES) {
             j = single || j + LANES <= p.OW ? j : p.OW - LANES; /* some windows twice rather than half a vector */
             const ptrdiff_t at = j * columns.stride - columns.padding;
+            const REALS column_divisors = mode == FASTNN_POOL_MEAN && !single ? NAME(weights)(p.column_weights + j) : divisors;
             if (single || at < 0 || at + (columns.kernel - 1) * columns.dilation + LANES * columns.stride > p.W)
-                NAME(block)(x, y, indices, bytes, p, columns, i, j, below - above, start, mode, single, 1);
+                NAME(block)(x, y, indices, bytes, p, columns, i, j, below - above, start, column_divisors, mode, single, 1);
             else
-                NAME(block)(x, y, indices, bytes, p, columns, i, j, below - above, start, mode, 0, 0);
+                NAME(block)(x, y, indices, bytes, p, columns, i, j, below - above, start, column_divisors, mode, 0, 0);
         }
     }
 }
@@ -153,40 +174,29 @@ static void NAME(plane)(const REAL *x, REAL *y, char *indices, int bytes, const 
 #undef ROWS
 }
 
-/* What a vector of windows adds to the elements at ``position``: dy where that is the maximum, or a share of it. */
-FASTNN_POOL_INLINE REALS NAME(share)(REALS sum, REALS dy, INTEGERS where, INTEGERS position, fastnn_pool_mode mode) {
-    if (mode == FASTNN_POOL_MEAN)
-        return sum + dy;
-#ifdef FASTNN_POOL_MASKS
-    return (REALS)MM512(mask_add, )(sum, MM512I(cmpeq, _mask)((__m512i)where, (__m512i)position), sum, dy);
-#else
-    return sum + (REALS)((where == position) & (INTEGERS)dy);
-#endif
-}
-
 /* The gradient for row h and, for each lane, the columns from the start of window j + lane to the next one's. Each element is written
-   once: the windows that cover it are in the rows first <= i < last, and there they are the last few that start no later. ``single``
-   says that there is no second vector. */
+   once: the windows that cover it are in the rows first <= i < last, and there they are the last few that start no later. */
 FASTNN_POOL_INLINE void NAME(gradient_block)(
     const REAL *dy, const char *indices, int bytes, REAL *dx, fastnn_pooling p, fastnn_strides columns, ptrdiff_t h, ptrdiff_t j,
     ptrdiff_t first, ptrdiff_t last, fastnn_pool_mode mode, int edge) {
     const ptrdiff_t kernel = columns.kernel, stride = columns.stride, at = j * stride - columns.padding;
-    const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)}, position = lane * (INTEGER)stride + (INTEGER)(h * p.W + at);
+    const INTEGERS first_column = (INTEGERS){FASTNN_JOIN(FASTNN_COUNT_, LANES)} * (INTEGER)stride + (INTEGER)at;
     const FENCE left = NAME(fence_at)(at, p.W), right = NAME(fence_at)(at + LANES, p.W);
     REALS sum[2] = {{0}, {0}};
     for (ptrdiff_t i = first; i < last; i++)
         for (ptrdiff_t reached = 0; reached < kernel; reached += stride) {
             const ptrdiff_t back = reached / stride;
             const FENCE fence = NAME(fence_at)(j - back, p.OW);
-            REALS value = NAME(load)(dy + i * p.OW + j - back, edge, fence, 0);
-            INTEGERS where = position;
+            const ptrdiff_t o = i * p.OW + j - back;
+            REALS value = NAME(load)(dy + o, edge, fence, 0);
             if (mode == FASTNN_POOL_MEAN)
-                value *= __builtin_convertvector(*(const SUMS *)(p.column_weights + j - back) * p.row_weights[i], REALS);
-            else
-                where = NAME(load_indices)(indices + i * p.OW * bytes, bytes, j - back, edge, fence);
-            for (ptrdiff_t n = 0; n < stride; n++)
-                if (reached + n < kernel)
-                    sum[n] = NAME(share)(sum[n], value, where, position + (INTEGER)n, mode);
+                value *= NAME(weights)(p.column_weights + j - back) * (REAL)p.row_weights[i];
+            for (ptrdiff_t n = 0; n < stride && reached + n < kernel; n++)
+                if (mode == FASTNN_POOL_MEAN)
+                    sum[n] += value;
+                else
+                    sum[n] = NAME(add_hits)(
+                        sum[n], value, NAME(hits)(indices + o * bytes, bytes, first_column, h * p.W + n, edge, fence));
         }
     if (stride == 1)
         NAME(store)(dx + h * p.W + at, edge, left, sum[0]);
@@ -200,12 +210,14 @@ FASTNN_POOL_INLINE void NAME(gradient_rows)(
     const REAL *dy, const char *indices, int bytes, REAL *dx, fastnn_pooling p, fastnn_strides columns, fastnn_pool_mode mode,
     int single) {
     const ptrdiff_t stride = columns.stride, count = (p.W + columns.padding + stride - 1) / stride;
-    ptrdiff_t first = 0, last = 0;
+    ptrdiff_t first = 0, last = 0, begin = -p.rows.padding, end = begin + p.rows.kernel; /* of windows last and first */
     for (ptrdiff_t h = 0; h < p.H; h++) {
-        while (first * p.rows.stride - p.rows.padding + p.rows.kernel <= h)
-            first++;
-        while (last < p.OH && last * p.rows.stride - p.rows.padding <= h)
-            last++;
+        for (; end <= h; first++)
+            end += p.rows.stride;
+        for (; begin <= h && last < p.OH; last++) {
+            begin += p.rows.stride;
+            FASTNN_POOL_FETCH(dy + last * p.OW, p.OW, 0);
+        }
         FASTNN_POOL_FETCH(dx + h * p.W, p.W, 1);
         for (ptrdiff_t j = 0; j < (single ? 1 : count); j += LANES) {
             j = single || j + LANES <= count ? j : count - LANES;
@@ -259,6 +271,6 @@ static void NAME(gradient_plane)(const REAL *dy, const char *indices, int bytes,
 #undef LANES
 #undef REALS
 #undef INTEGERS
-#undef SUMS
+#undef HITS
 #undef SHUFFLE
 #undef FENCE
