@@ -30,9 +30,9 @@ cdef extern from "simd/winograd.h" nogil:
     void input_f64 "fastnn_winograd_input_f64"(
         int m, const double* x, Py_ssize_t pitch, Py_ssize_t phase, double* v, Py_ssize_t stride) noexcept
     void weights_f32 "fastnn_winograd_weights_f32"(
-        int m, const float* w, int turn, float* u, Py_ssize_t group, Py_ssize_t stride) noexcept
+        int m, const float* w, int turn, float* u, Py_ssize_t stride) noexcept
     void weights_f64 "fastnn_winograd_weights_f64"(
-        int m, const double* w, int turn, double* u, Py_ssize_t group, Py_ssize_t stride) noexcept
+        int m, const double* w, int turn, double* u, Py_ssize_t stride) noexcept
     void tile_f32 "fastnn_winograd_tile_f32"(Py_ssize_t vectors, Py_ssize_t depth, const float* u, const float* v, float* p) noexcept
     void tile_f64 "fastnn_winograd_tile_f64"(Py_ssize_t vectors, Py_ssize_t depth, const double* u, const double* v, double* p) noexcept
     void output_f32 "fastnn_winograd_output_f32"(
@@ -44,7 +44,7 @@ cdef extern from "simd/winograd.h" nogil:
 
 cdef enum:
     TAPS = 9
-    WINDOW_BYTES = 1600 * 1024  # of L2, for the windows of a block
+    WINDOW_BYTES = 600 * 1024  # of L2, for the windows of a block; the weights stream past them
 
 cdef struct Correlation:  # what is computed; the data gradient is one of dy with the weights turned and their channels exchanged
     Py_ssize_t N, C, H, W, O, P, Q, top, left
@@ -97,7 +97,7 @@ cdef inline Py_ssize_t weights_stride(Py_ssize_t C, Py_ssize_t itemsize) noexcep
 
 
 cdef inline void transform_slab(const real* w, const Correlation* s, Py_ssize_t o0, real* u) noexcept nogil:
-    """u[xi][channel // ROWS][c][channel % ROWS] for the slab of output channels from o0 on; zeros for those that do not exist."""
+    """u[xi][c][channel] for the slab of output channels from o0 on; zeros for those that do not exist."""
     cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), width = slab(sizeof(real)), c, o, i, t
     cdef Py_ssize_t columns = round_up(TAPS, lanes), u_stride = weights_stride(s.C, sizeof(real))
     cdef real copied[16 * TAPS + 16]
@@ -125,9 +125,9 @@ cdef inline void transform_slab(const real* w, const Correlation* s, Py_ssize_t 
                 t += lanes
             t = 0 if s.turn == 1 else TAPS - 1
             if real is float:
-                weights_f32(s.m, taps + t * lanes, s.turn, u + o + c * ROWS, s.C * ROWS, u_stride)
+                weights_f32(s.m, taps + t * lanes, s.turn, u + o + c * width, u_stride)
             else:
-                weights_f64(s.m, taps + t * lanes, s.turn, u + o + c * ROWS, s.C * ROWS, u_stride)
+                weights_f64(s.m, taps + t * lanes, s.turn, u + o + c * width, u_stride)
         o += lanes
 
 
@@ -292,11 +292,11 @@ cdef inline void winograd_block(
                 for xi in range(window):
                     if real is float:
                         tile_f32(
-                            run[i].vectors, s.C, weights + xi * u_stride + part * s.C, v + xi * a.v_stride + run[i].panel,
+                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel,
                             products + xi * ROWS * run[i].vectors * lanes)
                     else:
                         tile_f64(
-                            run[i].vectors, s.C, weights + xi * u_stride + part * s.C, v + xi * a.v_stride + run[i].panel,
+                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel,
                             products + xi * ROWS * run[i].vectors * lanes)
                 transform_output(x, w, b, y, s, run + i, j - i, o + part, products)
                 part += ROWS

@@ -174,8 +174,8 @@ static void FASTNN_OF(winograd_input)(int m, const FASTNN_REAL *x, ptrdiff_t pit
 
 /* One vector of output channels and one input channel: u[xi * stride + channel]; w[tap * lanes + channel], taps step by `turn`, which is
    -1 for a kernel turned by 180 degrees. */
-FASTNN_INLINE void FASTNN_OF(winograd_weights_of)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t group, ptrdiff_t stride) {
-    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL), rows = FASTNN_WINOGRAD_ROWS, part = lanes < rows ? lanes : rows };
+FASTNN_INLINE void FASTNN_OF(winograd_weights_of)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t stride) {
+    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
     FASTNN_OF(span) t[3 * FASTNN_WINOGRAD_WINDOW], line[FASTNN_WINOGRAD_WINDOW];
     const int n = m + 2;
 #pragma GCC unroll 3
@@ -187,23 +187,21 @@ FASTNN_INLINE void FASTNN_OF(winograd_weights_of)(int m, const FASTNN_REAL *w, i
         FASTNN_OF(winograd_weight_line)(m, t[3 * r], t[3 * r + 1], t[3 * r + 2], line, 1);
 #pragma GCC unroll 6
         for (int s = 0; s < n; s++)
-#pragma GCC unroll 4
-            for (int i = 0; i < lanes / part; i++)
-                memcpy(u + (r * n + s) * stride + i * group, (const FASTNN_REAL *)(line + s) + i * part, part * sizeof(FASTNN_REAL));
+            *(FASTNN_OF(span) *)(u + (r * n + s) * stride) = line[s];
     }
 }
 
-static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t group, ptrdiff_t stride) {
+static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t stride) {
     if (m == 2)
-        FASTNN_OF(winograd_weights_of)(2, w, turn, u, group, stride);
+        FASTNN_OF(winograd_weights_of)(2, w, turn, u, stride);
     else
-        FASTNN_OF(winograd_weights_of)(4, w, turn, u, group, stride);
+        FASTNN_OF(winograd_weights_of)(4, w, turn, u, stride);
 }
 
 /* p[row i][vector j] = sum over k of u[k][i] v[k][j], chunk by chunk. */
 #define FASTNN_DEFINE_WINOGRAD_TILE(J)                                                                                           \
     static void FASTNN_OF(winograd_tile_##J)(ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p) {      \
-        enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL), R = FASTNN_WINOGRAD_ROWS };                                      \
+        enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL), R = FASTNN_WINOGRAD_ROWS, width = lanes > R ? lanes : R };       \
         for (ptrdiff_t done = 0; done < depth; done += FASTNN_WINOGRAD_CHUNK) {                                                  \
             const ptrdiff_t chunk = depth - done < FASTNN_WINOGRAD_CHUNK ? depth - done : FASTNN_WINOGRAD_CHUNK;                 \
             FASTNN_OF(span) sum[R][J];                                                                                           \
