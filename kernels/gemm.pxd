@@ -8,6 +8,7 @@ whatever the blocking, so that splitting rows or columns among threads never cha
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport offset, real
+from fastnn.kernels.elementary cimport sigmoid_, tanh_
 
 cdef extern from "simd/tile.h" nogil:
     enum:
@@ -41,6 +42,12 @@ cdef enum:
     BLOCK_ROWS = 112        # rows of A that are packed at a time, whole cache lines where they run along m
     IN_PLACE_ROWS = 48      # rows of C up to which packing B costs more than it saves, where its rows run along n
     IN_PLACE_COLUMNS = 256  # and columns of C up to which packing A does
+
+cdef enum:  # what is done to a finished element of C
+    IDENTITY
+    RELU
+    SIGMOID
+    TANH
 
 cdef extern from *:
     enum:
@@ -105,7 +112,7 @@ cdef inline void pack(
 
 
 cdef inline Py_ssize_t gemm_workspace(Py_ssize_t itemsize) noexcept nogil:
-    """Bytes of workspace that one thread needs in ``product``: a block of B and one of A."""
+    """Bytes of workspace that one thread needs in ``product`` and ``activated_product``: a block of B and one of A."""
     return itemsize * BLOCK_K * (BLOCK_COLUMNS + TILE_BYTES + BLOCK_ROWS)
 
 
@@ -115,16 +122,33 @@ cdef inline Py_ssize_t even_part(Py_ssize_t length, Py_ssize_t most) noexcept no
     return (length + parts - 1) // parts
 
 
+cdef inline void activate(real* c, Py_ssize_t c_row, Py_ssize_t rows, Py_ssize_t columns, int activation) noexcept nogil:
+    """Apply an activation in place."""
+    cdef Py_ssize_t i, j
+    cdef real* row
+    for i in range(rows):
+        row = c + i * c_row
+        if activation == RELU:
+            for j in range(columns):
+                row[j] = 0 if row[j] <= 0 else row[j]  # NaN stays
+        elif activation == SIGMOID:
+            for j in range(columns):
+                row[j] = sigmoid_(row[j])
+        elif activation == TANH:
+            for j in range(columns):
+                row[j] = tanh_(row[j])
+
+
 cdef inline void multiply_block(
     real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
     const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
-    const real* b, Py_ssize_t b_k, Py_ssize_t b_panel, const real* edge,
-    real* packed_a, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    const real* b, Py_ssize_t b_k, Py_ssize_t panel, Py_ssize_t pitch, const real* edge, Py_ssize_t edge_k,
+    real* packed_a, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
 ) noexcept nogil:
-    """C = start + A B, of a block of B that the caches hold.
+    """C = start + A B and its activation, of a block of B that the caches hold.
 
-    Panels of B as wide as a tile lie ``b_panel`` elements apart, be they packed or a matrix's own columns. A last panel that is
-    narrower is ``edge``, packed. Rows of A are packed where ``packed_a`` is given.
+    Panels of ``panel`` columns of B, a multiple of a tile's, lie ``pitch`` elements apart. Columns that fill no tile are in ``edge``,
+    padded. Rows of A are packed where ``packed_a`` is given.
     """
     cdef Py_ssize_t width = TILE_BYTES // sizeof(real), step = even_part(m, TILE_ROWS)
     cdef Py_ssize_t block = BLOCK_ROWS // step * step, i = 0, j, rows
@@ -140,31 +164,22 @@ cdef inline void multiply_block(
         while j < n:
             tile(
                 rows, min(width, n - j), k, left, a_row if packed_a == NULL else 1, a_k if packed_a == NULL else step,
-                edge if n - j < width else b + j // width * b_panel, width if n - j < width else b_k,
+                edge if n - j < width else b + j // panel * pitch + j % panel, edge_k if n - j < width else b_k,
                 c + i * c_row + j, c_row, offset(start, i * start_row + j), start_row,
             )
             j += width
+        if activation != IDENTITY:
+            activate(c + i * c_row, c_row, rows, n, activation)
         i += rows
 
 
-cdef inline void multiply_panels(
-    real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
-    const real* a, Py_ssize_t a_row, Py_ssize_t a_k, const real* packed_b, real* packed_a,
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
-) noexcept nogil:
-    """C = start + A B, of a block of B packed in panels, one behind the other, the last one padded."""
-    cdef Py_ssize_t width = TILE_BYTES // sizeof(real)
-    multiply_block(
-        c, c_row, start, start_row, a, a_row, a_k, packed_b, width, width * k, packed_b + n // width * width * k, packed_a, m, n, k)
-
-
-cdef inline void product(
+cdef inline void activated_product(
     real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
     const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
     const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, char* workspace,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation, char* workspace,
 ) noexcept nogil:
-    """C (m, n) = start + A (m, k) B (k, n), on one thread.
+    """C (m, n) = start + A (m, k) B (k, n) and its activation, on one thread.
 
     ``start`` is C itself, a matrix, one row for all (start_row 0) or NULL. ``workspace`` has ``gemm_workspace`` bytes.
     """
@@ -186,8 +201,44 @@ cdef inline void product(
             pack(block + whole * b_column, b_column, b_k, columns - whole, depth, width, packed_b + whole * depth)
             multiply_block(
                 c + j, c_row, c + j if p else offset(start, j), c_row if p else start_row, a + p * a_k, a_row, a_k,
-                block if in_place else packed_b, b_k if in_place else width, width if in_place else width * depth,
-                packed_b + columns // width * width * depth, packed_a, m, columns, depth,
+                block if in_place else packed_b, b_k if in_place else width, columns if in_place else width, width * depth,
+                packed_b + columns // width * width * depth, width, packed_a, m, columns, depth,
+                activation if p + depth >= k else <int> IDENTITY,
+            )
+            p += most
+        j += BLOCK_COLUMNS
+
+
+cdef inline void product(
+    real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
+    const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
+    const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, char* workspace,
+) noexcept nogil:
+    """``activated_product`` without activation."""
+    activated_product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, IDENTITY, workspace)
+
+
+cdef inline void product_with_panels(
+    real* c, Py_ssize_t c_row, const real* start, const real* a, const real* panels, Py_ssize_t panel, Py_ssize_t pitch,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
+) noexcept nogil:
+    """C (m, n) = start + A (m, k) B and its activation, on one thread; B packed once for all in padded panels [k][panel]."""
+    cdef Py_ssize_t width = TILE_BYTES // sizeof(real), most = BLOCK_BYTES // sizeof(real)
+    cdef Py_ssize_t j = 0, p, columns, depth
+    cdef const real* block
+    if m == 0:
+        return
+    while j < n:
+        columns = min(<Py_ssize_t> BLOCK_COLUMNS, n - j)
+        p = 0
+        while p == 0 or p < k:
+            depth = min(most, k - p)
+            block = panels + j // panel * pitch + p * panel
+            multiply_block(
+                c + j, c_row, c + j if p else offset(start, j), c_row if p else 0, a + p, k, 1, block, panel, panel, pitch,
+                block + columns // width * width // panel * pitch + columns // width * width % panel, panel,
+                <real*> NULL, m, columns, depth, activation if p + depth >= k else <int> IDENTITY,
             )
             p += most
         j += BLOCK_COLUMNS

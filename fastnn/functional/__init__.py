@@ -21,7 +21,7 @@ from .activation import (
 from .arithmetic import abs, add, clamp, divide, exp, log, maximum, minimum, multiply, negative, power, sqrt, subtract, where
 from .convolution import conv1d, conv2d, conv_output_size, convolve2d
 from .dropout import dropout
-from .linear import linear, matmul
+from .linear import PackedWeight, linear, matmul, pack_weight
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -47,6 +47,7 @@ from .shape import broadcast_to, cat, flatten, index, permute, reshape, squeeze,
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    "PackedWeight",
     "abs",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
@@ -100,6 +101,7 @@ __all__ = [
     "multiply",
     "negative",
     "nll_loss",
+    "pack_weight",
     "perceptron_loss",
     "permute",
     "power",

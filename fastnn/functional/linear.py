@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from fastnn.kernels import Operator
 from fastnn.kernels.linear import operators
 
 from ..dispatch import call
@@ -12,17 +15,79 @@ from ..recall import remembered
 from . import checks
 from .shape import broadcast_to, reshape
 
+ACTIVATIONS = ("relu", "sigmoid", "tanh")
+
+
+class PackedWeight:
+    """A weight as the kernels want it, for many calls of ``linear`` without a gradient; made by :func:`pack_weight`.
+
+    Attributes
+    ----------
+    panels : array, shape (panels, in_features, 32)
+        The columns of the transposed weight, padded with zeros.
+    shape : tuple of int
+        (out_features, in_features).
+    """
+
+    __slots__ = ("panels", "shape")
+
+    def __init__(self, panels: np.ndarray, shape: tuple[int, int]) -> None:
+        self.panels = panels
+        self.shape = shape
+
+    def __repr__(self) -> str:
+        return f"<PackedWeight {self.shape} {self.panels.dtype}>"
+
+
+def pack_weight(weight: Any) -> PackedWeight:
+    """Lay out a weight once for many calls of ``linear``: small batches are up to three times as fast.
+
+    Parameters
+    ----------
+    weight : array, shape (out_features, in_features)
+        Copied: later changes of it do not show.
+
+    Returns
+    -------
+    PackedWeight
+        Goes in the place of ``weight``. It has no gradient, and ``linear`` refuses Tensors that want one beside it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the dtype or the number of dimensions does not fit, or the weight is a Tensor that requires a gradient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> packed = F.pack_weight(np.array([[1.0, 1.0], [3.0, -1.0]]))
+    >>> F.linear(np.array([[1.0, 2.0]]), packed)
+    array([[3., 1.]])
+    """
+    _refuse_gradient("weight", weight)
+    w = checks.array("weight", weight.numpy() if checks.is_hooked(weight) else weight, 2)
+    return PackedWeight(call(operators.pack_panels, w), w.shape)
+
+
+def _refuse_gradient(name: str, value: Any) -> None:
+    if getattr(value, "requires_grad", False):
+        raise TypeError(f"{name}: a packed weight is for computing without gradients, and this Tensor requires one; detach() it")
+
 
 @remembered
-def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None) -> Any:
-    """Affine map of the last dimension: ``y = x W^T + b``.
+def linear(input: Any, weight: Any, bias: Any = None, *, activation: str | None = None, out: Any = None) -> Any:
+    """Affine map of the last dimension: ``y = x W^T + b``, and an activation of it in the same pass.
 
     Parameters
     ----------
     input : array, shape (..., in_features)
         Any number of leading dimensions, none included.
-    weight : array, shape (out_features, in_features) or (in_features,)
+    weight : array, shape (out_features, in_features) or (in_features,), or PackedWeight
+        A packed weight computes without gradients.
     bias : array, shape (out_features,) or () for a one-dimensional weight, optional
+    activation : {"relu", "sigmoid", "tanh"}, optional
+        Applied to the result.
     out : array, shape (..., out_features), optional
         Where to put the result. Copied to at the end where it is not C-contiguous or overlaps an input.
 
@@ -33,7 +98,7 @@ def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None) -> Any
     Raises
     ------
     TypeError, ValueError
-        Where a dtype or shape does not fit.
+        Where a dtype or shape does not fit, an activation is not known, or a gradient is wanted beside a packed weight.
 
     Notes
     -----
@@ -46,20 +111,46 @@ def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None) -> Any
     >>> F.linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [3.0, -1.0]]), np.array([0.5, 0.0]))
     array([3.5, 1. ])
     """
+    if isinstance(weight, PackedWeight):
+        _refuse_gradient("input", input)
+        _refuse_gradient("bias", bias)
+        return _linear_packed(input, weight.panels, bias, weight.shape[0], activation, out=out)
     x = checks.array("input", input)
     w = checks.array("weight", weight, (1, 2), x.dtype)
-    if len(x.shape) == 0 or x.shape[-1] != w.shape[-1]:
-        raise ValueError(f"input: expected shape (..., {w.shape[-1]}) for weight {tuple(w.shape)}, got {tuple(x.shape)}")
-    b = checks.optional_array("bias", bias, w.shape[:-1], x.dtype)
-    shape = (*x.shape[:-1], *w.shape[:-1])
-    out = checks.out(out, shape, x.dtype)
+    b, shape, out = _check_linear(x, tuple(w.shape), bias, activation, out)
     if len(w.shape) == 1:
         w = reshape(w, (1, w.shape[0]))
         b = None if b is None else reshape(b, (1,))
+    if activation is None:
+        return _by_rows(operators.linear, x, (w, b), w.shape[0], shape, out)
+    return _by_rows(operators.linear_activated, x, (w, b, activation), w.shape[0], shape, out)
+
+
+@remembered
+def _linear_packed(input: Any, panels: Any, bias: Any, out_features: int, activation: str | None, *, out: Any = None) -> Any:
+    x = checks.array("input", input, dtype=panels.dtype)
+    b, shape, out = _check_linear(x, (out_features, panels.shape[1]), bias, activation, out)
+    rest = (panels, b, out_features, activation or "identity")
+    return _by_rows(operators.linear_packed, x, rest, out_features, shape, out)
+
+
+def _check_linear(x: Any, weight: tuple[int, ...], bias: Any, activation: Any, out: Any) -> tuple[Any, tuple[int, ...], Any]:
+    """The bias, the shape of the result and ``out``, checked."""
+    if len(x.shape) == 0 or x.shape[-1] != weight[-1]:
+        raise ValueError(f"input: expected shape (..., {weight[-1]}) for weight {weight}, got {tuple(x.shape)}")
+    b = checks.optional_array("bias", bias, weight[:-1], x.dtype)
+    if activation is not None:
+        checks.choice("activation", activation, ACTIVATIONS)
+    shape = (*x.shape[:-1], *weight[:-1])
+    return b, shape, checks.out(out, shape, x.dtype)
+
+
+def _by_rows(operator: Operator, x: Any, rest: tuple[Any, ...], width: int, shape: tuple[int, ...], out: Any) -> Any:
+    """An operator of rows, of arrays with any number of leading dimensions; ``width`` is that of a row of its result."""
     rows = math.prod(x.shape[:-1])
-    if len(x.shape) == 2 and shape == (rows, w.shape[0]):
-        return call(operators.linear, x, w, b, out=None if out is None else (out,))
-    y = call(operators.linear, reshape(x, (rows, x.shape[-1])), w, b)
+    if len(x.shape) == 2 and shape == (rows, width):
+        return call(operator, x, *rest, out=None if out is None else (out,))
+    y = call(operator, reshape(x, (rows, x.shape[-1])), *rest)
     return checks.deliver(reshape(y, shape), out)
 
 

@@ -5,6 +5,7 @@ One jitted product serves every transposition of its operands, so that it is com
 
 import numpy as np
 
+from ..elementary_numba import sigmoid, tanh
 from ..numba_gemm import gemm, gemm_space, weighted_sum
 from ..numba_rows import DOTS, dots
 from ..numba_support import kernel
@@ -90,6 +91,74 @@ def linear_backward(dy, x, w, dx, dw, db):
         _outer(dy, x, dw) if few else _product(dy, True, x, False, dw, False)
     if db is not None:
         _sum_rows(dy, db)
+
+
+@kernel
+def _rectify(y):
+    flat = y.reshape(y.size)
+    for i in range(flat.size):
+        flat[i] = 0 if flat[i] <= 0 else flat[i]
+
+
+@kernel
+def _apply_sigmoid(y):
+    flat = y.reshape(y.size)
+    for i in range(flat.size):
+        flat[i] = sigmoid(flat[i])
+
+
+@kernel
+def _apply_tanh(y):
+    flat = y.reshape(y.size)
+    for i in range(flat.size):
+        flat[i] = tanh(flat[i])
+
+
+_ACTIVATIONS = {"relu": _rectify, "sigmoid": _apply_sigmoid, "tanh": _apply_tanh}
+
+
+def linear_activated(x, w, b, activation, y):
+    linear(x, w, b, y)
+    if activation != "identity":
+        _ACTIVATIONS[activation](y)
+
+
+def linear_activated_backward(dy, x, w, y, activation, dx, dw, db):
+    if activation == "relu":
+        dy = dy * (y > 0)
+    elif activation == "sigmoid":
+        dy = dy * (y * (1 - y))
+    elif activation == "tanh":
+        dy = dy * (1 - y * y)
+    linear_backward(dy, x, w, dx, dw, db)
+
+
+@kernel
+def _pack(w, panels):
+    panel = panels.shape[2]
+    for p in range(panels.shape[0]):
+        for i in range(panels.shape[1]):
+            for j in range(panel):
+                o = p * panel + j
+                panels[p, i, j] = w[o, i] if o < w.shape[0] else 0
+
+
+@kernel
+def _unpack(panels, w):
+    panel = panels.shape[2]
+    for o in range(w.shape[0]):
+        for i in range(w.shape[1]):
+            w[o, i] = panels[o // panel, i, o % panel]
+
+
+def pack_panels(w, panels):
+    _pack(w, panels)
+
+
+def linear_packed(x, panels, b, out_features, activation, y):
+    w = np.empty((out_features, panels.shape[1]), panels.dtype)
+    _unpack(panels, w)
+    linear_activated(x, w, b, activation, y)
 
 
 @kernel

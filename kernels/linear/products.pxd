@@ -6,7 +6,7 @@ The way depends on the shapes alone, never on the number of threads, and so do t
 from cython.parallel cimport prange
 
 from fastnn.kernels.arrays cimport offset, real
-from fastnn.kernels.gemm cimport TILE_BYTES, TILE_ROWS, gemm_workspace, product
+from fastnn.kernels.gemm cimport TILE_BYTES, TILE_ROWS, activate, activated_product, gemm_workspace, product_with_panels
 from fastnn.kernels.linear.vectors cimport DOT_ROWS, PASS_CHUNK, dots, passes
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.scratch cimport scratch
@@ -67,7 +67,7 @@ cdef inline int blocks(
     real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
     const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
     const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
 ) noexcept nogil:
     """The blocked product; threads share out the longer side of C. Returns 0, or -1 without memory."""
     cdef int threads = threads_for(m * n * k // 16), t, failed = 0
@@ -80,7 +80,7 @@ cdef inline int blocks(
         workspace = scratch(gemm_workspace(sizeof(real)))
         if workspace == NULL:
             return -1
-        product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, workspace)
+        activated_product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, activation, workspace)
         return 0
     for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
         workspace = scratch(gemm_workspace(sizeof(real)))
@@ -88,14 +88,14 @@ cdef inline int blocks(
         if workspace == NULL:
             failed |= 1
         elif by_rows and begin < m:
-            product(
+            activated_product(
                 c + begin * c_row, c_row, offset(start, begin * start_row), start_row,
-                a + begin * a_row, a_row, a_k, b, b_k, b_column, min(step, m - begin), n, k, workspace,
+                a + begin * a_row, a_row, a_k, b, b_k, b_column, min(step, m - begin), n, k, activation, workspace,
             )
         elif not by_rows and begin < n:
-            product(
+            activated_product(
                 c + begin, c_row, offset(start, begin), start_row,
-                a, a_row, a_k, b + begin * b_column, b_k, b_column, m, min(step, n - begin), k, workspace,
+                a, a_row, a_k, b + begin * b_column, b_k, b_column, m, min(step, n - begin), k, activation, workspace,
             )
     return -failed
 
@@ -109,9 +109,9 @@ cdef inline int multiply(
     real* c, const real* start,
     const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
     const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
 ) noexcept nogil:
-    """C (m, n) = start + A (m, k) B (k, n), where start is one row or NULL. Returns 0, or -1 without memory."""
+    """C (m, n) = start + A (m, k) B (k, n) and its activation, where start is one row or NULL. Returns 0, or -1 without memory."""
     if m == 0 or n == 0:
         return 0
     if a_k == 1 and b_k == 1 and prefers_dots(m, n, k):
@@ -119,11 +119,36 @@ cdef inline int multiply(
             all_dots(c, 1, n, start, 1, 0, b, b_column, n, a, a_row, m, k)
         else:
             all_dots(c, n, 1, start, 0, 1, a, a_row, m, b, b_column, n, k)
+        activate(c, n, m, n, activation)
         return 0
     if start == NULL and m == 1 and a_k == 1 and b_column == 1 and b_k == n:
         left_multiply(a, 1, b, <const real*> NULL, c, <real*> NULL, k, n)
+        activate(c, n, m, n, activation)
         return 0
     if start == NULL and n == 1 and b_k == 1 and a_row == 1 and a_k == m:
         left_multiply(b, 1, a, <const real*> NULL, c, <real*> NULL, k, m)
+        activate(c, n, m, n, activation)
         return 0
-    return blocks(c, n, start, 0, a, a_row, a_k, b, b_k, b_column, m, n, k)
+    return blocks(c, n, start, 0, a, a_row, a_k, b, b_k, b_column, m, n, k, activation)
+
+
+cdef inline void multiply_panels(
+    real* c, const real* start, const real* a, const real* panels, Py_ssize_t panel, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    int activation,
+) noexcept nogil:
+    """C (m, n) = start + A (m, k) B and its activation, B packed once for all; threads share out the longer side of C."""
+    cdef int threads = threads_for(m * n * k // 16), t
+    cdef bint by_rows = m >= n
+    cdef Py_ssize_t step = share(m, threads, TILE_ROWS) if by_rows else share(n, threads, panel)
+    cdef Py_ssize_t begin
+    if threads == 1:
+        product_with_panels(c, n, start, a, panels, panel, panel * k, m, n, k, activation)
+        return
+    for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        begin = t * step
+        if by_rows and begin < m:
+            product_with_panels(
+                c + begin * n, n, start, a + begin * k, panels, panel, panel * k, min(step, m - begin), n, k, activation)
+        elif not by_rows and begin < n:
+            product_with_panels(
+                c + begin, n, offset(start, begin), a, panels + begin * k, panel, panel * k, m, min(step, n - begin), k, activation)

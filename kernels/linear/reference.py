@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .operators import PANEL
+
 
 def linear(x, w, b):
     y = x @ w.T
@@ -10,6 +12,37 @@ def linear(x, w, b):
 
 def linear_backward(dy, x, w):
     return dy @ w, dy.T @ x, dy.sum(axis=0)
+
+
+def _activate(z, activation):
+    if activation == "relu":
+        return np.maximum(z, 0)
+    if activation == "sigmoid":
+        return 1 / (1 + np.exp(-z))
+    if activation == "tanh":
+        return np.tanh(z)
+    return z
+
+
+def linear_activated(x, w, b, activation):
+    return (_activate(linear(x, w, b)[0], activation),)
+
+
+def linear_activated_backward(dy, x, w, y, activation):
+    slope = {"identity": 1, "relu": y > 0, "sigmoid": y * (1 - y), "tanh": 1 - y * y}[activation]
+    return linear_backward((dy * slope).astype(dy.dtype, copy=False), x, w)
+
+
+def pack_panels(w):
+    count = -(-len(w) // PANEL)
+    padded = np.zeros((count * PANEL, w.shape[1]), w.dtype)
+    padded[: len(w)] = w
+    return (np.ascontiguousarray(padded.reshape(count, PANEL, w.shape[1]).swapaxes(1, 2)),)
+
+
+def linear_packed(x, panels, b, out_features, activation):
+    w = panels.swapaxes(1, 2).reshape(len(panels) * PANEL, panels.shape[1])[:out_features]
+    return linear_activated(x, w, b, activation)
 
 
 def matmul(a, b):

@@ -1,8 +1,11 @@
 """What the table of examples cannot know about products of matrices."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+import fastnn
 import fastnn.functional as F
 from fastnn.autograd import tensor
 from fastnn.dispatch import use_backend
@@ -78,6 +81,108 @@ def test_tensors_record(rng):
     np.testing.assert_allclose(w.grad.numpy(), np.broadcast_to(x.numpy().sum((0, 1)), (5, 4)))
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 30), (4, 20, 40)])
+def test_activation_is_that_of_the_functional(activation, shape, rng):
+    x, w, b = rng.standard_normal(shape), rng.standard_normal((35, shape[-1])), rng.standard_normal(35)
+    plain = fastnn.vjp(lambda *args: getattr(F, activation)(F.linear(*args)), x, w, b)
+    fused = fastnn.vjp(F.linear, x, w, b, activation=activation)
+    dy = rng.standard_normal(plain[0].shape)
+    np.testing.assert_allclose(fused[0], plain[0], atol=1e-12)
+    for ours, expected in zip(fused[1](dy), plain[1](dy), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-11)
+    out = np.empty_like(fused[0])
+    assert F.linear(x, w, b, activation=activation, out=out) is out
+    np.testing.assert_array_equal(out, fused[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "shape", [(1, 5, 3), (1, 64, 64), (3, 40, 33), (15, 600, 530), (40, 17, 32), (0, 4, 3), (2, 0, 3), (5, 3, 1)]
+)
+def test_packed_weight_gives_the_same(backend, shape, rng):
+    N, I, O = shape
+    x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((N, I), (O, I), (O,)))
+    with use_backend(backend):
+        packed = F.pack_weight(w)
+        assert packed.shape == (O, I)
+        for activation in (None, "tanh"):
+            expected = F.linear(x.astype(float), w.astype(float), b.astype(float), activation=activation)
+            np.testing.assert_allclose(F.linear(x, packed, b, activation=activation), expected, atol=1e-4)
+        np.testing.assert_allclose(F.linear(x.reshape(N, 1, I), packed), (x.astype(float) @ w.T)[:, None], atol=1e-4)
+
+
+def test_packed_weight_is_a_copy_without_gradient(rng):
+    w = rng.standard_normal((4, 3))
+    packed = F.pack_weight(w)
+    before = F.linear(X, packed)
+    w[:] = 0
+    np.testing.assert_array_equal(F.linear(X, packed), before)
+    with pytest.raises(TypeError, match="input.*detach"):
+        F.linear(tensor(X, requires_grad=True), packed)
+    with pytest.raises(TypeError, match="bias.*detach"):
+        F.linear(X, packed, tensor(B, requires_grad=True))
+    with pytest.raises(TypeError, match="weight.*detach"):
+        F.pack_weight(tensor(w, requires_grad=True))
+    with pytest.raises(TypeError, match="input.*detach"):
+        fastnn.vjp(lambda x: F.linear(x, packed), X)
+    assert F.linear(tensor(X), packed).shape == (2, 4)
+
+
+SHAPES = [(1, 700, 700), (3, 500, 900), (9, 300, 1000), (200, 700, 90), (500, 130, 520), (300, 600, 2)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_threads_do_not_change_a_bit(shape, dtype, rng):
+    N, I, O = shape
+    x, w, b, dy = (rng.standard_normal(s).astype(dtype) for s in ((N, I), (O, I), (O,), (N, O)))
+    packed = F.pack_weight(w)
+    results = []
+    before = fastnn.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            fastnn.set_num_threads(threads)
+            y, pullback = fastnn.vjp(F.linear, x, w, b, activation="tanh")
+            results.append([y, *pullback(dy), F.linear(x, packed, b), F.matmul(dy, w), F.matmul(dy.T, x)])
+    finally:
+        fastnn.set_num_threads(before)
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 0.999])
+@pytest.mark.parametrize("shape", [(1, 4096, 8), (3, 2000, 20), (30, 3000, 40), (600, 3000, 3)])
+def test_float32_error_bound_on_constant_data(shape, value):
+    """Where every rounding goes the same way."""
+    N, I, O = shape
+    x, w, dy = np.full((N, I), value, np.float32), np.full((O, I), value, np.float32), np.full((N, O), value, np.float32)
+    y, pullback = fastnn.vjp(F.linear, x, w, np.zeros(O, np.float32))
+    dx, dw, db = pullback(dy)
+    square = float(np.float32(value)) ** 2
+    eps = np.finfo(np.float32).eps
+    for result, exact in ((y, square * I), (dx, square * O), (dw, square * N), (db, float(np.float32(value)) * N)):
+        assert np.abs(result.astype(float) - exact).max() <= 16 * eps * exact
+
+
+def test_operands_of_any_layout(rng):
+    x, w = rng.standard_normal((70, 90)), rng.standard_normal((50, 90))
+    expected = x @ w.T
+    for a in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], x[::-1][::-1]):
+        np.testing.assert_allclose(F.linear(a, np.asfortranarray(w)), expected, atol=1e-12)
+    np.testing.assert_allclose(F.matmul(x, w.T), expected, atol=1e-12)
+    np.testing.assert_allclose(F.matmul(w, x.T), expected.T, atol=1e-12)
+
+
+def test_many_python_threads_have_memory_of_their_own(rng):
+    x, w = rng.standard_normal((60, 300)), rng.standard_normal((80, 300))
+    expected = F.linear(x, w)
+    with ThreadPoolExecutor(8) as pool:
+        for result in pool.map(lambda _: F.linear(x, w), range(200)):
+            np.testing.assert_array_equal(result, expected)
+
+
 X, W, B = np.ones((2, 3)), np.ones((4, 3)), np.ones(4)
 
 
@@ -95,6 +200,13 @@ X, W, B = np.ones((2, 3)), np.ones((4, 3)), np.ones(4)
         (lambda: F.linear(X, W, B, out=np.empty((2, 4), np.float32)), TypeError, "out"),
         (lambda: F.linear(X, W, B, out=np.broadcast_to(0.0, (2, 4))), ValueError, "out.*read-only"),
         (lambda: F.linear(X, W, B, out=[0]), TypeError, "out"),
+        (lambda: F.linear(X, W, B, activation="gelu"), ValueError, "activation.*gelu"),
+        (lambda: F.linear(X, W, B, activation=1), ValueError, "activation"),
+        (lambda: F.linear(np.ones((2, 5)), F.pack_weight(W)), ValueError, r"input.*3.*\(2, 5\)"),
+        (lambda: F.linear(X.astype(np.float32), F.pack_weight(W)), TypeError, "input.*float64.*float32"),
+        (lambda: F.linear(X, F.pack_weight(W), np.ones(3)), ValueError, "bias"),
+        (lambda: F.pack_weight(np.ones(3)), ValueError, "weight"),
+        (lambda: F.pack_weight(None), TypeError, "weight"),
         (lambda: F.matmul(X, W), ValueError, "other"),
         (lambda: F.matmul(np.ones((2, 2, 3)), np.ones((5, 3, 4))), ValueError, "broadcast"),
         (lambda: F.matmul(np.array(1.0), X), ValueError, "dimension"),
