@@ -70,8 +70,14 @@ def _reduce(operator: Operator, input: Any, dim: Dims, keepdim: bool, out: Any, 
     if operator in (operators.amax, operators.amin):
         _check_choice(folded, x)
     out = checks.out(out, folded.shape, x.dtype)
-    result = call(operator, folded.x, *attributes)
-    return checks.deliver(reshape(result[0] if len(operator.outputs) > 1 else result, folded.shape), out)
+    others = len(operator.outputs) - 1
+    wanted = (True, *(False,) * others)
+    if out is not None and out.flags.c_contiguous:
+        A, _, B = folded.x.shape
+        call(operator, folded.x, *attributes, out=(out.reshape(A, B), *(None,) * others), wanted=wanted)
+        return out
+    result = call(operator, folded.x, *attributes, wanted=wanted)
+    return checks.deliver(reshape(result[0] if others else result, folded.shape), out)
 
 
 @remembered

@@ -15,6 +15,8 @@
 
 enum { FASTNN_FLOOR = 9 };  /* of _mm512_reduce_*: the remainder is y - floor(y), and 0 of an infinity */
 
+typedef double fastnn_doubles __attribute__((vector_size(FASTNN_SPAN_BYTES), aligned(8), may_alias));
+
 /* 2^r for r in [0, 1], exact at 0: minimax polynomials of relative error 8.2e-8 and 3.2e-18, highest power first. */
 static const float fastnn_power_terms_f32[] = {0.00186713021195f, 0.00901702996253f, 0.0557999134252f, 0.240164450039f, 0.693151311818f, 1.0f};
 static const double fastnn_power_terms_f64[] = {
@@ -31,6 +33,7 @@ static const double fastnn_power_terms_f64[] = {
 #define FASTNN_LOWEST -250.0f /* its power is 0 */
 #if defined(__AVX512F__)
 #define FASTNN_X86(name) _mm512_##name##_ps
+#define FASTNN_UNORDERED(a, b) _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q)
 #elif defined(__AVX2__)
 #define FASTNN_X86(name) _mm256_##name##_ps
 #elif defined(__SSE2__)
@@ -45,6 +48,7 @@ static const double fastnn_power_terms_f64[] = {
 #undef FASTNN_MANTISSA
 #undef FASTNN_LOWEST
 #undef FASTNN_X86
+#undef FASTNN_UNORDERED
 
 #define FASTNN_REAL double
 #define FASTNN_OF(name) fastnn_##name##_f64
@@ -55,6 +59,7 @@ static const double fastnn_power_terms_f64[] = {
 #define FASTNN_LOWEST -2000.0
 #if defined(__AVX512F__)
 #define FASTNN_X86(name) _mm512_##name##_pd
+#define FASTNN_UNORDERED(a, b) _mm512_cmp_pd_mask(a, b, _CMP_UNORD_Q)
 #elif defined(__AVX2__)
 #define FASTNN_X86(name) _mm256_##name##_pd
 #elif defined(__SSE2__)
@@ -69,6 +74,7 @@ static const double fastnn_power_terms_f64[] = {
 #undef FASTNN_MANTISSA
 #undef FASTNN_LOWEST
 #undef FASTNN_X86
+#undef FASTNN_UNORDERED
 
 #endif
 #else
@@ -184,6 +190,56 @@ static inline FASTNN_REAL FASTNN_OF(run_dot)(const FASTNN_REAL *x, const FASTNN_
     return FASTNN_OF(fold)((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
+typedef FASTNN_REAL FASTNN_OF(part) __attribute__((vector_size(FASTNN_SPAN_BYTES / (8 / sizeof(FASTNN_REAL))), aligned(sizeof(FASTNN_REAL)), may_alias));
+
+/* As many elements as a vector has doubles, as doubles. */
+static inline fastnn_doubles FASTNN_OF(widen)(const FASTNN_REAL *p) {
+    return __builtin_convertvector(*(const FASTNN_OF(part) *)p, fastnn_doubles);
+}
+
+/* Sum of n elements in double. */
+static inline double FASTNN_OF(run_wide_sum)(const FASTNN_REAL *x, ptrdiff_t n) {
+    enum { lanes = FASTNN_SPAN_BYTES / 8 };
+    fastnn_doubles sum[4] = {{0}, {0}, {0}, {0}};
+    ptrdiff_t i = 0;
+    double total = 0;
+    for (; i + 4 * lanes <= n; i += 4 * lanes)
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++)
+            sum[j] += FASTNN_OF(widen)(x + i + j * lanes);
+    for (; i + lanes <= n; i += lanes)
+        sum[0] += FASTNN_OF(widen)(x + i);
+    for (; i < n; i++)
+        total += x[i];
+    sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+#pragma GCC unroll 8
+    for (int j = 0; j < lanes; j++)
+        total += sum[0][j];
+    return total;
+}
+
+/* total[j] += the sum of column j over so many rows, in double; eight rows at a time so that the totals are seldom loaded. */
+static inline void FASTNN_OF(run_add_rows)(const FASTNN_REAL *x, ptrdiff_t step, ptrdiff_t rows, double *total, ptrdiff_t n) {
+    enum { lanes = FASTNN_SPAN_BYTES / 8 };
+    ptrdiff_t r = 0;
+    for (; r + 8 <= rows; r += 8, x += 8 * step) {
+        ptrdiff_t i = 0;
+        for (; i + lanes <= n; i += lanes) {
+            fastnn_doubles sum = *(fastnn_doubles *)(total + i);
+#pragma GCC unroll 8
+            for (int k = 0; k < 8; k++)
+                sum += FASTNN_OF(widen)(x + k * step + i);
+            *(fastnn_doubles *)(total + i) = sum;
+        }
+        for (int k = 0; k < 8; k++)
+            for (ptrdiff_t j = i; j < n; j++)
+                total[j] += x[k * step + j];
+    }
+    for (; r < rows; r++, x += step)
+        for (ptrdiff_t i = 0; i < n; i++)
+            total[i] += x[i];
+}
+
 /* The largest of n >= 1 elements; a NaN may be passed over. */
 static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t n) {
     enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
@@ -215,6 +271,52 @@ static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t
     return top;
 }
 
+/* The largest sign * x that is no NaN of n >= 1 elements; sets *unordered where one is. */
+static inline FASTNN_REAL FASTNN_OF(run_extremum)(const FASTNN_REAL *x, ptrdiff_t n, FASTNN_REAL sign, int *unordered) {
+    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
+    FASTNN_REAL top = -(FASTNN_REAL)INFINITY;
+    ptrdiff_t i = 0;
+    SPAN tops[4];
+#if defined(__AVX512F__)
+    unsigned wrong = 0;
+#define FASTNN_NOTE(a, b) wrong |= (unsigned)FASTNN_UNORDERED(a, b)
+#else
+    FASTNN_OF(pattern) wrong = {0};
+#define FASTNN_NOTE(a, b) wrong |= (FASTNN_OF(pattern))((a) != (a)) | (FASTNN_OF(pattern))((b) != (b))
+#endif
+    tops[0] = tops[1] = tops[2] = tops[3] = FASTNN_OF(all)(top);
+    for (; i + 4 * lanes <= n; i += 4 * lanes)
+#pragma GCC unroll 2
+        for (int j = 0; j < 4; j += 2) {
+            const SPAN a = FASTNN_OF(load)(x + i + j * lanes), b = FASTNN_OF(load)(x + i + (j + 1) * lanes);
+            tops[j] = FASTNN_OF(larger)(a * sign, tops[j]);
+            tops[j + 1] = FASTNN_OF(larger)(b * sign, tops[j + 1]);
+            FASTNN_NOTE(a, b);
+        }
+    for (; i + lanes <= n; i += lanes) {
+        const SPAN a = FASTNN_OF(load)(x + i);
+        tops[0] = FASTNN_OF(larger)(a * sign, tops[0]);
+        FASTNN_NOTE(a, a);
+    }
+    for (; i < n; i++) {
+        top = x[i] * sign > top ? x[i] * sign : top;
+        *unordered |= x[i] != x[i];
+    }
+    tops[0] = FASTNN_OF(larger)(FASTNN_OF(larger)(tops[0], tops[1]), FASTNN_OF(larger)(tops[2], tops[3]));
+#if defined(__AVX512F__)
+    *unordered |= wrong != 0;
+    const FASTNN_REAL other = FASTNN_X86(reduce_max)(tops[0]);
+    return other > top ? other : top;
+#else
+    for (int j = 0; j < lanes; j++) {
+        top = tops[0][j] > top ? tops[0][j] : top;
+        *unordered |= wrong[j] != 0;
+    }
+    return top;
+#endif
+#undef FASTNN_NOTE
+}
+
 /* Sum of exp(x - top); factor times each term goes to e unless it is NULL. Fetches what lies `ahead` elements further on. */
 static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponentials)(
     const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL *e, ptrdiff_t n, ptrdiff_t ahead) {
@@ -239,6 +341,10 @@ static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponenti
             FASTNN_OF(store_part)(e + i, power * factor, count);
     }
     return FASTNN_OF(fold)(sum[0] + sum[1]);
+}
+
+static inline void FASTNN_OF(run_fill)(FASTNN_REAL value, FASTNN_REAL *y, ptrdiff_t n, int past) {
+    MAP(y, n, past, , FASTNN_OF(all)(value));
 }
 
 static inline void FASTNN_OF(run_scale)(const FASTNN_REAL *x, FASTNN_REAL factor, FASTNN_REAL *y, ptrdiff_t n, int past) {
