@@ -208,7 +208,7 @@ static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, F
             _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                                  \
                 _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
                     sum[i][j] = (FASTNN_OF(span)){0};                                                                            \
-            for (ptrdiff_t k = 0; k < chunk; k++, u += R, v += J * lanes) {                                                      \
+            for (ptrdiff_t k = 0; k < chunk; k++, u += width, v += J * lanes) {                                                  \
                 FASTNN_OF(span) right[J];                                                                                        \
                 _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
                     right[j] = FASTNN_OF(load)(v + j * lanes);                                                                   \
