@@ -50,7 +50,8 @@ cdef inline void part(const Loops* loops, int item, const char* a, const char* b
 
 
 cdef inline void share(const Loops* loops, int item, const char* a, const char* b, char* y, Py_ssize_t n, bint past) noexcept nogil:
-    """One thread's share."""
+    """One thread's share. What is left behind the last whole tile is computed with some elements before it, once more, where the result
+    has memory of its own."""
     cdef Py_ssize_t head = 0, whole
     if n >= ALIGNED_FROM:
         head = <Py_ssize_t> (-<size_t> y & (LINE - 1)) // item
@@ -62,7 +63,10 @@ cdef inline void share(const Loops* loops, int item, const char* a, const char* 
         settle()
     head += whole
     if head < n:
-        part(loops, item, a + head * item, b + head * item, y + head * item, n - head)
+        if n >= TILE and y != a and y != b:
+            tiles(loops, item, a + (n - TILE) * item, b + (n - TILE) * item, y + (n - TILE) * item, TILE, False)
+        else:
+            part(loops, item, a + head * item, b + head * item, y + head * item, n - head)
 
 
 cdef inline void run(Loop32 narrow, Loop64 wide, cnp.ndarray a, cnp.ndarray b, cnp.ndarray y, double p, double q, int work):
