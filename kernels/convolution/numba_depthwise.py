@@ -6,6 +6,7 @@ from ..numba_lines import fill, spread_line
 from ..numba_rows import GROUP, correlate, weigh_taps
 from ..numba_support import helper, kernel
 from ..numba_vectors import at, lanes, load, pointer, sum_lanes, zero
+from .numba_planes import convolve_plane, correlate_plane
 
 
 @helper
@@ -102,3 +103,42 @@ def depthwise_dw(dy, x, dw_, sh, sw, top, left, dh, dw):
                     correlate(count, Q, values, source, at(pointer(offsets), t), at(pointer(sums), t * size))
             for t in range(KH * KW):
                 flat[o, t] += sum_lanes(load(pointer(sums), t * size))
+
+
+@kernel
+def plane_by_plane(x, w, b, biased, y, top, left):
+    """Depthwise 3x3 with stride 1."""
+    N, C, H, W = x.shape
+    O, P, Q = y.shape[1:]
+    for i in range(N * O):
+        n, o = i // O, i % O
+        source, start = at(pointer(x), (n * C + o // (O // C)) * H * W), b[o] if biased else zero(pointer(x))
+        convolve_plane(source, H, W, top, left, at(pointer(w), 9 * o), False, start, at(pointer(y), i * P * Q), P, Q, False)
+
+
+@kernel
+def plane_by_plane_dx(dy, w, dx, top, left):
+    N, C, H, W = dx.shape
+    O, P, Q = dy.shape[1:]
+    start = zero(pointer(dx))
+    for i in range(N * O):
+        n, o = i // O, i % O
+        source, target = at(pointer(dy), i * P * Q), at(pointer(dx), (n * C + o // (O // C)) * H * W)
+        convolve_plane(source, P, Q, 2 - top, 2 - left, at(pointer(w), 9 * o), True, start, target, H, W, o % (O // C) > 0)
+
+
+@kernel
+def plane_by_plane_dw(dy, x, dw, top, left):
+    N, C, H, W = x.shape
+    O, P, Q = dy.shape[1:]
+    size = lanes(pointer(x))
+    sums = np.empty(9 * size, x.dtype)
+    fill(pointer(dw), 0, dw.size, zero(pointer(x)))
+    for i in range(N * O):
+        n, o = i // O, i % O
+        fill(pointer(sums), 0, sums.size, zero(pointer(x)))
+        source = at(pointer(x), (n * C + o // (O // C)) * H * W)
+        correlate_plane(at(pointer(dy), i * P * Q), P, Q, source, H, W, top, left, pointer(sums))
+        total = at(pointer(dw), 9 * o)
+        for t in range(9):
+            total[t] += sum_lanes(load(pointer(sums), t * size))

@@ -8,9 +8,11 @@ import numpy as np
 from ..numba_gemm import sum_run
 from ..numba_support import helper, kernel
 from ..numba_vectors import at, lanes, pointer
-from .numba_depthwise import depthwise, depthwise_dw, depthwise_dx
+from .numba_depthwise import depthwise, depthwise_dw, depthwise_dx, plane_by_plane, plane_by_plane_dw, plane_by_plane_dx
 from .numba_patches import block_images, multiply_patches, patch_space, spread
 from .numba_weights import weight_gradient
+
+PLAIN = (3, 3, 1, 1, 1, 1)  # kernel, stride and dilation of depthwise convolutions that have code of their own
 
 
 @kernel
@@ -150,7 +152,10 @@ def conv2d(x, w, b, stride, padding, dilation, groups, y):
     geometry = (*stride, padding[0], padding[2], *dilation)
     bias, biased = w.reshape(-1) if b is None else b, b is not None
     if w.shape[1] == 1 and groups > 1:
-        depthwise(x, w, bias, biased, y, *geometry)
+        if w.shape[2:] + stride + dilation == PLAIN:
+            plane_by_plane(x, w, bias, biased, y, padding[0], padding[2])
+        else:
+            depthwise(x, w, bias, biased, y, *geometry)
     else:
         _forward(x, w, bias, biased, y, *geometry, groups)
 
@@ -173,13 +178,18 @@ def conv2d_backward(dy, x, w, stride, padding, dilation, groups, dx, dw, db):
         return
     geometry = (*stride, padding[0], padding[2], *dilation)
     alone = w.shape[1] == 1 and groups > 1
+    plain = alone and w.shape[2:] + stride + dilation == PLAIN
     if dx is not None:
-        if alone and stride == (1, 1):
+        if plain:
+            plane_by_plane_dx(dy, w, dx, padding[0], padding[2])
+        elif alone and stride == (1, 1):
             depthwise_dx(dy, w, dx, *geometry[2:])
         else:
             _dx(dy, w, dx, *geometry, groups)
     if dw is not None:
-        if alone:
+        if plain:
+            plane_by_plane_dw(dy, x, dw, padding[0], padding[2])
+        elif alone:
             depthwise_dw(dy, x, dw, *geometry)
         else:
             weight_gradient(dy, x, dw, *geometry, groups)
