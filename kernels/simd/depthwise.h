@@ -53,8 +53,10 @@ FASTNN_ALWAYS_INLINE void FASTNN_OF(depthwise_rows)(const int K, const int S, co
         x += pitch;
         FASTNN_ADDRESS(x);
     }
-    FASTNN_UNROLL for (int r = 0; r < R; r++)
+    FASTNN_UNROLL for (int r = 0; r < R; r++) {
+        FASTNN_FETCH(y + r * y_row, 2048, 1);
         FASTNN_OF(store_part)(y + r * y_row, sum[r], count);
+    }
 }
 
 /* sum[u][v] += sum over R rows of dy[r] * x[(r S + u) pitch + at[v]] */

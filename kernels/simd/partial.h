@@ -51,6 +51,10 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #endif
 #define FASTNN_ADDRESS(p) __asm__("" : "+r"(p))
 
+/* What lies ``bytes`` further on will be read, or written: planes follow each other, but pages and rows cut the processor's own
+   guesses short. Depthwise 3x3 on 96x56x56 took 10 % longer without. */
+#define FASTNN_FETCH(p, bytes, write) __builtin_prefetch((const char *)(p) + (bytes), write)
+
 /* Every other lane of two vectors. */
 #define FASTNN_EVEN_2(i) i, i + 2
 #define FASTNN_EVEN_4(i) FASTNN_EVEN_2(i), FASTNN_EVEN_2(i + 4)
@@ -220,11 +224,15 @@ static void FASTNN_OF(fill_rows)(FASTNN_REAL *target, ptrdiff_t pitch, ptrdiff_t
         for (; r < first; r++, to += pitch)
             FASTNN_OF(store_part)(to, zero, count);
         if (low == 0 && high == FASTNN_LANES && count == FASTNN_LANES)
-            for (; r < last; r++, to += pitch, from += row)
+            for (; r < last; r++, to += pitch, from += row) {
+                FASTNN_FETCH(from, 4096, 0);
                 *(FASTNN_OF(span) *)to = FASTNN_OF(load)(from);
+            }
         else
-            for (; r < last; r++, to += pitch, from += row)
+            for (; r < last; r++, to += pitch, from += row) {
+                FASTNN_FETCH(from, 4096, 0);
                 FASTNN_OF(store_part)(to, FASTNN_OF(load_between)(from, low, high), count);
+            }
         for (; r < rows; r++, to += pitch)
             FASTNN_OF(store_part)(to, zero, count);
     }
