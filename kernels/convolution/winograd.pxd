@@ -217,22 +217,22 @@ cdef inline void transform_output(
     const real* x, const real* w, const real* b, real* y, const Correlation* s, const Run* run, Py_ssize_t runs,
     Py_ssize_t o0, const real* products,
 ) noexcept nogil:
-    """ROWS output channels of the runs of one panel."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), row = run.vectors * lanes, o, i, k
+    """A slab of output channels of the runs of one panel."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), row = run.vectors * lanes, width = slab(sizeof(real)), o, i, k
     cdef real checked[16]
     cdef real bias, total
     cdef real* to
-    for o in range(o0, min(o0 + ROWS, s.O)):
+    for o in range(o0, min(o0 + width, s.O)):
         bias = b[o] if b != NULL else 0
         memset(checked, 0, sizeof(checked))
         for k in range(runs):
             to = y + ((run[k].image * s.O + o) * s.P + run[k].row * s.m) * s.Q + run[k].column * s.m
             if real is float:
                 output_f32(
-                    s.m, products + (o - o0) * row + run[k].lane, ROWS * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
+                    s.m, products + (o - o0) * row + run[k].lane, width * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
             else:
                 output_f64(
-                    s.m, products + (o - o0) * row + run[k].lane, ROWS * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
+                    s.m, products + (o - o0) * row + run[k].lane, width * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
         total = 0
         for i in range(lanes):
             total += checked[i]
@@ -257,7 +257,7 @@ cdef inline Spaces spaces(const Correlation* s, Py_ssize_t tiles, Py_ssize_t ite
     a.v_stride = (tiles + wide - 1) // wide * lanes + round_up(tiles, lanes) * s.C
     a.windows = window * a.v_stride
     a.rows = (s.m * min(s.down, tiles // s.across + 2) + 2) * s.m * (s.across + 1) + 2 * lanes
-    a.products = window * ROWS * wide + lanes
+    a.products = window * slab(itemsize) * wide + lanes
     a.weights = window * weights_stride(s.C, itemsize)
     return a
 
@@ -275,6 +275,7 @@ cdef inline void winograd_block(
     cdef real* local = rows + round_up(a.rows, lanes)
     cdef Run* run = <Run*> (local + (a.weights if u == NULL else 0))
     cdef Py_ssize_t runs = list_runs(run, s, first, last, lanes), i, j, o = o0, part, xi
+    cdef real* to
     cdef const real* weights
     transform_input(x, s, run, runs, rows, v, a.v_stride)
     while o < o1:
@@ -287,19 +288,18 @@ cdef inline void winograd_block(
             j = i + 1
             while j < runs and run[j].panel == run[i].panel:
                 j += 1
-            part = 0
-            while part < width and o + part < s.O:
-                for xi in range(window):
+            for xi in range(window):
+                part = 0
+                while part < width:
+                    to = products + (xi * width + part) * run[i].vectors * lanes
                     if real is float:
                         tile_f32(
-                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel,
-                            products + xi * ROWS * run[i].vectors * lanes)
+                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel, to)
                     else:
                         tile_f64(
-                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel,
-                            products + xi * ROWS * run[i].vectors * lanes)
-                transform_output(x, w, b, y, s, run + i, j - i, o + part, products)
-                part += ROWS
+                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel, to)
+                    part += ROWS
+            transform_output(x, w, b, y, s, run + i, j - i, o, products)
             i = j
         o += width
 
@@ -310,7 +310,10 @@ cdef inline int winograd(const real* x, const real* w, const real* b, real* y, c
     cdef int threads = threads_for(s.tiles * window * s.C * s.O // 16), t
     cdef Py_ssize_t most = max(WINDOW_BYTES // (window * s.C * <Py_ssize_t> sizeof(real)) // wide, 1) * wide
     cdef Py_ssize_t blocks = round_up((s.tiles + most - 1) // most, threads)
-    cdef Py_ssize_t tiles = round_up((s.tiles + blocks - 1) // blocks, wide), parts = 1, units, unit
+    cdef Py_ssize_t tiles, parts = 1, units, unit
+    if threads == 1 and s.tiles <= most + wide // 2:
+        blocks = 1  # rather than one of a few tiles, for which the weights would be read again
+    tiles = round_up((s.tiles + blocks - 1) // blocks, wide)
     blocks = (s.tiles + tiles - 1) // tiles
     while blocks * parts < threads and parts < slabs:
         parts += 1
