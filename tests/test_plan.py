@@ -355,7 +355,14 @@ def test_explain_and_graph():
         plan.graph()
     plan.step(*batches(shape, [5])[0])
     text = plan.explain()
-    for word in ("step(float64[5, 6], int64[5])", "linear_backward", "adam", "dead code", "memory: an arena"):
+    for word in (
+        "step(float64[5, 6], int64[5])",
+        "traced: linear, tanh",
+        "linear_backward",
+        "adam",
+        "dead code",
+        "memory: an arena",
+    ):
         assert word in text
     graph = plan.graph()
     assert graph.startswith("digraph") and graph.count("->") > 10 and graph.endswith("}")
@@ -532,3 +539,31 @@ def test_memory_is_not_written_to_too_early():
     plan = fastnn.compile(nn.Sequential(Branches()).double())
     for _ in range(3):
         np.testing.assert_allclose(plan.predict(x.astype(np.float32)), expected, rtol=1e-5)
+
+
+def test_an_activation_joins_the_linear_map_before_it():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 4), nn.Sigmoid(), nn.Linear(4, 3))
+    plan = fastnn.compile(model.double(), nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    ((x, y),) = batches((6,), [7])
+    nn.CrossEntropyLoss()(model(fastnn.tensor(x)), y).backward()
+    for name, gradient in plan.gradients(x, y).items():
+        np.testing.assert_allclose(gradient, dict(model.named_parameters())[name].grad.numpy(), rtol=0, atol=1e-12)
+    assert "epilogues: 3 activations" in plan.explain() and "linear_activated_backward" in plan.explain()
+    assert not any(f" {name}_backward" in plan.explain() for name in ("relu", "tanh", "sigmoid"))
+
+
+def test_an_activation_stays_where_more_reads_its_input():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 6)
+
+        def forward(self, x):
+            y = self.layer(x)
+            return F.relu(y) + y
+
+    model = Both()
+    ((x, _),) = batches((6,), [7], np.float32)
+    plan = fastnn.compile(model)
+    np.testing.assert_array_equal(plan.predict(x), model(fastnn.tensor(x)).numpy())
+    assert "epilogues: 0 activations" in plan.explain()

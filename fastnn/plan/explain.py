@@ -9,23 +9,26 @@ from .graph import Graph, Node, Value
 COLOURS = {"forward": "lightblue", "backward": "lightsalmon", "update": "lightgreen"}
 
 
-def explain(key: tuple[Any, ...], before: int, notes: list[str], graph: Graph) -> str:
+def traced(graph: Graph) -> str:
+    """The calls as the model made them, in one line."""
+    return "traced: " + ", ".join(node.operator.name for node in graph.nodes if not node.is_view)
+
+
+def explain(key: tuple[Any, ...], notes: list[str], graph: Graph) -> str:
     """The calls of one program with their costs, and what the passes did.
 
     Parameters
     ----------
     key : tuple
         The kind of program, and the shapes and dtypes of its inputs.
-    before : int
-        Calls before the passes.
     notes : list of str
-        One line for each pass.
+        What the model did, and one line for each pass.
     graph : Graph
     """
     kind, *arguments, _ = key
     inputs = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in arguments)
     calls = [node for node in graph.nodes if not node.is_view]
-    lines = [f"{kind}({inputs}): {before} calls traced, {len(calls)} run", *(f"  {note}" for note in notes)]
+    lines = [f"{kind}({inputs}): {len(calls)} calls", *(f"  {note}" for note in notes)]
     lines.append(f"  {'call':<32}{'phase':<10}{'output':<24}{'flops':>14}{'bytes':>14}")
     for node in calls:
         cost = _cost(node)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from .graph import Graph
+from collections import Counter
+
+from fastnn.kernels.linear.operators import linear, linear_activated
+
+from .graph import Graph, Node
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh")  # what the products' epilogue can compute, and go back over from its result
 
 
 def drop_dead_code(graph: Graph) -> str:
@@ -22,3 +28,24 @@ def drop_dead_code(graph: Graph) -> str:
         kept.append(node)
     graph.nodes = kept[::-1]
     return f"dead code: {dropped} calls and {trimmed} outputs removed"
+
+
+def fuse_epilogues(graph: Graph) -> str:
+    """Let a linear map compute the activation that alone takes its result; before the backward pass is added, which follows.
+
+    The backward operator then masks the gradient where it reads it, so two passes over the activations are saved each way.
+    """
+    readers = Counter(id(value) for node in graph.nodes for value in node.inputs if value is not None)
+    readers.update(id(value) for value in graph.outputs)
+    makers = {id(node.outputs[0]): node for node in graph.nodes if node.operator is linear}
+    fused: set[int] = set()
+    nodes = []
+    for node in graph.nodes:
+        source = makers.get(id(node.inputs[0])) if node.operator.name in ACTIVATIONS else None
+        if source is None or readers[id(node.inputs[0])] > 1 or node.attributes:
+            nodes.append(node)
+            continue
+        fused.add(id(source))
+        nodes.append(Node(linear_activated, source.inputs, (node.operator.name,), node.outputs, source.owner, node.phase))
+    graph.nodes = [node for node in nodes if id(node) not in fused]
+    return f"epilogues: {len(fused)} activations computed by the linear maps before them"

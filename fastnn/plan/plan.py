@@ -17,10 +17,10 @@ from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 from fastnn.optim import Optimizer
 from fastnn.recall import classes_fit
 
-from .explain import explain, graphviz
+from .explain import explain, graphviz, traced
 from .gradients import add_backward
 from .graph import Graph, Value
-from .passes import drop_dead_code
+from .passes import drop_dead_code, fuse_epilogues
 from .program import Program, executor
 from .trace import trace
 from .update import Update
@@ -35,7 +35,6 @@ class _Compiled:
         self, model: nn.Module, graph: Graph, notes: list[str], gradients: dict[str, Value], update: Update | None
     ) -> None:
         self.model, self._members, self._generation = model, _members(model), generation["number"]
-        self.before = len(graph.nodes)
         self.notes = [*notes, drop_dead_code(graph)]
         self.program = Program(graph)
         self.notes.append(self.program.layout.explain())
@@ -215,7 +214,7 @@ class Plan:
 
     def explain(self) -> str:
         """What was compiled so far: the calls, the passes, cost and memory."""
-        return "\n\n".join(explain(key, c.before, c.notes, c.program.graph) for key, c in self._compiled.items())
+        return "\n\n".join(explain(key, c.notes, c.program.graph) for key, c in self._compiled.items())
 
     def graph(self) -> str:
         """The latest compiled graph in Graphviz's language."""
@@ -259,18 +258,20 @@ class Plan:
                 graph, results = trace(self.model, inputs)
             if len(results) > 1:
                 raise TypeError(f"model: expected one Tensor as its output, got {len(results)}")
-            return _Compiled(self.model, graph, [], {}, None)
+            notes = [traced(graph), fuse_epilogues(graph)]
+            return _Compiled(self.model, graph, notes, {}, None)
         with _mode(self.model, True), enable_grad():
             graph, (loss, _) = trace(self._loss_and_prediction, inputs)
+        notes = [traced(graph), fuse_epilogues(graph)]
         values = {id(value.source): value for value in graph.bound()}
         wanted = {name: values[id(p)] for name, p in self._trained(kind) if id(p) in values}
         gradients = dict(zip(wanted, add_backward(graph, loss, list(wanted.values())), strict=True))
         found = {name: gradient for name, gradient in gradients.items() if gradient is not None}
         if kind == "step" and self._updates_inside:
             update = Update(graph, self.optimizer, [wanted[name] for name in found], list(found.values()))
-            return _Compiled(self.model, graph, [], {}, update)
+            return _Compiled(self.model, graph, notes, {}, update)
         graph.outputs = [*graph.outputs, *found.values()]
-        return _Compiled(self.model, graph, [], found, None)
+        return _Compiled(self.model, graph, notes, found, None)
 
     @property
     def _updates_inside(self) -> bool:
