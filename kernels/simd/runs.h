@@ -24,6 +24,33 @@ static const double fastnn_power_terms_f64[] = {
     0.00015403512309628660399, 0.0013333558629566755226, 0.0096181290995507955717, 0.055504108665602253297, 0.24022650695906330204,
     0.69314718055994592842, 1.0};
 
+#define FASTNN_SPAN FASTNN_OF(span)
+
+/* y[i] = value for n elements, whole vectors at addresses that a vector divides: past the caches (see stream.h) or not. In the value
+   FASTNN_GET(x) is x[i]. An output may be the very memory of an input. */
+#define FASTNN_GET(x) (whole ? FASTNN_OF(load)((x) + i) : FASTNN_OF(load_part)((x) + i, count))
+#define FASTNN_FETCH(x, ahead) __builtin_prefetch((x) + i + (ahead), 0, 2);
+#define FASTNN_MAP(y, n, past, fetches, value)                                                                             \
+    do {                                                                                                            \
+        enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };                                                        \
+        ptrdiff_t i = 0, count = (ptrdiff_t)(-(uintptr_t)(y) % sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL));                 \
+        count = count < (n) ? count : (n);                                                                          \
+        if (count) {                                                                                                \
+            const int whole = 0;                                                                                    \
+            FASTNN_OF(store_part)(y, value, count);                                                                 \
+        }                                                                                                           \
+        _Pragma("GCC unroll 4") for (i = count; i + lanes <= (n); i += lanes) {                                     \
+            const int whole = 1;                                                                                    \
+            fetches                                                                                                 \
+            FASTNN_OF(put)((y) + i, value, past);                                                                   \
+        }                                                                                                           \
+        if (i < (n)) {                                                                                              \
+            const int whole = 0;                                                                                    \
+            count = (n) - i;                                                                                        \
+            FASTNN_OF(store_part)((y) + i, value, count);                                                           \
+        }                                                                                                           \
+    } while (0)
+
 #define FASTNN_REAL float
 #define FASTNN_OF(name) fastnn_##name##_f32
 #define FASTNN_BITS uint32_t
@@ -79,90 +106,63 @@ static const double fastnn_power_terms_f64[] = {
 #endif
 #else
 
-#define SPAN FASTNN_OF(span)
-
-/* y[i] = value for n elements, whole vectors at addresses that a vector divides: past the caches (see stream.h) or not. In the value
-   GET(x) is x[i]. An output may be the very memory of an input. */
-#define GET(x) (whole ? FASTNN_OF(load)((x) + i) : FASTNN_OF(load_part)((x) + i, count))
-#define FETCH(x, ahead) __builtin_prefetch((x) + i + (ahead), 0, 2);
-#define MAP(y, n, past, fetches, value)                                                                             \
-    do {                                                                                                            \
-        enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };                                                        \
-        ptrdiff_t i = 0, count = (ptrdiff_t)(-(uintptr_t)(y) % sizeof(SPAN) / sizeof(FASTNN_REAL));                 \
-        count = count < (n) ? count : (n);                                                                          \
-        if (count) {                                                                                                \
-            const int whole = 0;                                                                                    \
-            FASTNN_OF(store_part)(y, value, count);                                                                 \
-        }                                                                                                           \
-        _Pragma("GCC unroll 4") for (i = count; i + lanes <= (n); i += lanes) {                                     \
-            const int whole = 1;                                                                                    \
-            fetches                                                                                                 \
-            FASTNN_OF(put)((y) + i, value, past);                                                                   \
-        }                                                                                                           \
-        if (i < (n)) {                                                                                              \
-            const int whole = 0;                                                                                    \
-            count = (n) - i;                                                                                        \
-            FASTNN_OF(store_part)((y) + i, value, count);                                                           \
-        }                                                                                                           \
-    } while (0)
-
 typedef FASTNN_BITS FASTNN_OF(pattern) __attribute__((vector_size(FASTNN_SPAN_BYTES)));
 
-static inline SPAN FASTNN_OF(all)(FASTNN_REAL value) { return (SPAN){0} + value; }
+static inline FASTNN_SPAN FASTNN_OF(all)(FASTNN_REAL value) { return (FASTNN_SPAN){0} + value; }
 
-static inline void FASTNN_OF(put)(FASTNN_REAL *p, SPAN v, int past) {
+static inline void FASTNN_OF(put)(FASTNN_REAL *p, FASTNN_SPAN v, int past) {
 #ifdef FASTNN_X86
     if (past) {
         FASTNN_X86(stream)(p, v);
         return;
     }
 #endif
-    *(SPAN *)p = v;
+    *(FASTNN_SPAN *)p = v;
 }
 
 /* a > b ? a : b, which is b where either is NaN */
-static inline SPAN FASTNN_OF(larger)(SPAN a, SPAN b) {
+static inline FASTNN_SPAN FASTNN_OF(larger)(FASTNN_SPAN a, FASTNN_SPAN b) {
 #ifdef FASTNN_X86
-    return (SPAN)FASTNN_X86(max)(a, b);
+    return (FASTNN_SPAN)FASTNN_X86(max)(a, b);
 #else
     const FASTNN_OF(pattern) greater = (FASTNN_OF(pattern))(a > b);
-    return (SPAN)(((FASTNN_OF(pattern))a & greater) | ((FASTNN_OF(pattern))b & ~greater));
+    return (FASTNN_SPAN)(((FASTNN_OF(pattern))a & greater) | ((FASTNN_OF(pattern))b & ~greater));
 #endif
 }
 
 #if !defined(__AVX512F__)
-static inline SPAN FASTNN_OF(two_to)(SPAN k) { /* of an integer in the exponent's normal range */
-    return (SPAN)(((FASTNN_OF(pattern))(k + FASTNN_MAGIC) + FASTNN_BIAS) << FASTNN_MANTISSA);
+static inline FASTNN_SPAN FASTNN_OF(two_to)(FASTNN_SPAN k) { /* of an integer in the exponent's normal range */
+    return (FASTNN_SPAN)(((FASTNN_OF(pattern))(k + FASTNN_MAGIC) + FASTNN_BIAS) << FASTNN_MANTISSA);
 }
 #endif
 
 /* exp(d) for d <= 0 or NaN. Rounding d log2(e) adds |d| / 2 units of the last place, as many as rounding d = x - top did.
    With AVX-512 it takes nine operations and fastnn_exp, which reduces d itself, twice as many: 128 x 1000 in 16 us against 29. */
-static inline SPAN FASTNN_OF(power)(SPAN d) {
+static inline FASTNN_SPAN FASTNN_OF(power)(FASTNN_SPAN d) {
     enum { count = sizeof FASTNN_OF(power_terms) / sizeof(FASTNN_REAL) };
 #if defined(__AVX512F__)
-    const SPAN y = d * (FASTNN_REAL)1.44269504088896340736;
-    const SPAN r = (SPAN)FASTNN_X86(reduce)(y, FASTNN_FLOOR);
+    const FASTNN_SPAN y = d * (FASTNN_REAL)1.44269504088896340736;
+    const FASTNN_SPAN r = (FASTNN_SPAN)FASTNN_X86(reduce)(y, FASTNN_FLOOR);
 #else
-    const SPAN y = FASTNN_OF(larger)(FASTNN_OF(all)(FASTNN_LOWEST), d * (FASTNN_REAL)1.44269504088896340736);
-    const SPAN k = (y - (FASTNN_REAL)0.5 + FASTNN_MAGIC) - FASTNN_MAGIC;
-    const SPAN r = y - k;
+    const FASTNN_SPAN y = FASTNN_OF(larger)(FASTNN_OF(all)(FASTNN_LOWEST), d * (FASTNN_REAL)1.44269504088896340736);
+    const FASTNN_SPAN k = (y - (FASTNN_REAL)0.5 + FASTNN_MAGIC) - FASTNN_MAGIC;
+    const FASTNN_SPAN r = y - k;
 #endif
-    SPAN p = FASTNN_OF(all)(FASTNN_OF(power_terms)[0]);
+    FASTNN_SPAN p = FASTNN_OF(all)(FASTNN_OF(power_terms)[0]);
 #pragma GCC unroll 16
     for (int i = 1; i < count; i++)
         p = p * r + FASTNN_OF(power_terms)[i];
 #if defined(__AVX512F__)
-    return (SPAN)FASTNN_X86(scalef)(p, y);
+    return (FASTNN_SPAN)FASTNN_X86(scalef)(p, y);
 #else
-    const SPAN half = (k * (FASTNN_REAL)0.5 + FASTNN_MAGIC) - FASTNN_MAGIC; /* two factors: 2^k itself may be denormal */
+    const FASTNN_SPAN half = (k * (FASTNN_REAL)0.5 + FASTNN_MAGIC) - FASTNN_MAGIC; /* two factors: 2^k itself may be denormal */
     return p * FASTNN_OF(two_to)(half) * FASTNN_OF(two_to)(k - half);
 #endif
 }
 
 static inline FASTNN_REAL FASTNN_OF(run_sum)(const FASTNN_REAL *x, ptrdiff_t n) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
-    SPAN sum[4] = {{0}, {0}, {0}, {0}};
+    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
+    FASTNN_SPAN sum[4] = {{0}, {0}, {0}, {0}};
     ptrdiff_t i = 0;
     for (; i + 4 * lanes <= n; i += 4 * lanes)
 #pragma GCC unroll 4
@@ -176,8 +176,8 @@ static inline FASTNN_REAL FASTNN_OF(run_sum)(const FASTNN_REAL *x, ptrdiff_t n) 
 }
 
 static inline FASTNN_REAL FASTNN_OF(run_dot)(const FASTNN_REAL *x, const FASTNN_REAL *y, ptrdiff_t n) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
-    SPAN sum[4] = {{0}, {0}, {0}, {0}};
+    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
+    FASTNN_SPAN sum[4] = {{0}, {0}, {0}, {0}};
     ptrdiff_t i = 0;
     for (; i + 4 * lanes <= n; i += 4 * lanes)
 #pragma GCC unroll 4
@@ -242,11 +242,11 @@ static inline void FASTNN_OF(run_add_rows)(const FASTNN_REAL *x, ptrdiff_t step,
 
 /* The largest of n >= 1 elements; a NaN may be passed over. */
 static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t n) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
+    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
     FASTNN_REAL top = x[0];
     ptrdiff_t i = 0;
     if (n >= lanes) {
-        SPAN tops[4];
+        FASTNN_SPAN tops[4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++)
             tops[j] = FASTNN_OF(load)(x + n - lanes); /* the last ones may count twice: no rest is left */
@@ -256,7 +256,7 @@ static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t
                 tops[j] = FASTNN_OF(larger)(FASTNN_OF(load)(x + i + j * lanes), tops[j]);
         for (; i + lanes <= n; i += lanes)
             tops[0] = FASTNN_OF(larger)(FASTNN_OF(load)(x + i), tops[0]);
-        const SPAN last = FASTNN_OF(larger)(FASTNN_OF(larger)(tops[0], tops[1]), FASTNN_OF(larger)(tops[2], tops[3]));
+        const FASTNN_SPAN last = FASTNN_OF(larger)(FASTNN_OF(larger)(tops[0], tops[1]), FASTNN_OF(larger)(tops[2], tops[3]));
 #if defined(__AVX512F__)
         return FASTNN_X86(reduce_max)(last);
 #else
@@ -273,10 +273,10 @@ static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t
 
 /* The largest sign * x that is no NaN of n >= 1 elements; sets *unordered where one is. */
 static inline FASTNN_REAL FASTNN_OF(run_extremum)(const FASTNN_REAL *x, ptrdiff_t n, FASTNN_REAL sign, int *unordered) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
+    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
     FASTNN_REAL top = -(FASTNN_REAL)INFINITY;
     ptrdiff_t i = 0;
-    SPAN tops[4];
+    FASTNN_SPAN tops[4];
 #if defined(__AVX512F__)
     unsigned wrong = 0;
 #define FASTNN_NOTE(a, b) wrong |= (unsigned)FASTNN_UNORDERED(a, b)
@@ -288,13 +288,13 @@ static inline FASTNN_REAL FASTNN_OF(run_extremum)(const FASTNN_REAL *x, ptrdiff_
     for (; i + 4 * lanes <= n; i += 4 * lanes)
 #pragma GCC unroll 2
         for (int j = 0; j < 4; j += 2) {
-            const SPAN a = FASTNN_OF(load)(x + i + j * lanes), b = FASTNN_OF(load)(x + i + (j + 1) * lanes);
+            const FASTNN_SPAN a = FASTNN_OF(load)(x + i + j * lanes), b = FASTNN_OF(load)(x + i + (j + 1) * lanes);
             tops[j] = FASTNN_OF(larger)(a * sign, tops[j]);
             tops[j + 1] = FASTNN_OF(larger)(b * sign, tops[j + 1]);
             FASTNN_NOTE(a, b);
         }
     for (; i + lanes <= n; i += lanes) {
-        const SPAN a = FASTNN_OF(load)(x + i);
+        const FASTNN_SPAN a = FASTNN_OF(load)(x + i);
         tops[0] = FASTNN_OF(larger)(a * sign, tops[0]);
         FASTNN_NOTE(a, a);
     }
@@ -320,22 +320,22 @@ static inline FASTNN_REAL FASTNN_OF(run_extremum)(const FASTNN_REAL *x, ptrdiff_
 /* Sum of exp(x - top); factor times each term goes to e unless it is NULL. Fetches what lies `ahead` elements further on. */
 static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponentials)(
     const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL *e, ptrdiff_t n, ptrdiff_t ahead) {
-    enum { lanes = sizeof(SPAN) / sizeof(FASTNN_REAL) };
-    SPAN sum[2] = {{0}, {0}};
+    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
+    FASTNN_SPAN sum[2] = {{0}, {0}};
     ptrdiff_t i = 0;
     for (; i + 2 * lanes <= n; i += 2 * lanes)
 #pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
             const FASTNN_REAL *from = x + i + j * lanes;
             __builtin_prefetch(from + ahead, 0, 3);
-            const SPAN power = FASTNN_OF(power)(FASTNN_OF(load)(from) - top);
+            const FASTNN_SPAN power = FASTNN_OF(power)(FASTNN_OF(load)(from) - top);
             sum[j] += power;
             if (e)
                 FASTNN_OF(put)(e + i + j * lanes, power * factor, 0);
         }
     for (; i < n; i += lanes) {
         const ptrdiff_t count = n - i < lanes ? n - i : lanes;
-        const SPAN power = FASTNN_OF(power)(FASTNN_OF(load_part)(x + i, count) - top);
+        const FASTNN_SPAN power = FASTNN_OF(power)(FASTNN_OF(load_part)(x + i, count) - top);
         sum[0] += FASTNN_OF(keep)(power, count);
         if (e)
             FASTNN_OF(store_part)(e + i, power * factor, count);
@@ -344,44 +344,39 @@ static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponenti
 }
 
 static inline void FASTNN_OF(run_fill)(FASTNN_REAL value, FASTNN_REAL *y, ptrdiff_t n, int past) {
-    MAP(y, n, past, , FASTNN_OF(all)(value));
+    FASTNN_MAP(y, n, past, , FASTNN_OF(all)(value));
 }
 
 static inline void FASTNN_OF(run_scale)(const FASTNN_REAL *x, FASTNN_REAL factor, FASTNN_REAL *y, ptrdiff_t n, int past) {
-    MAP(y, n, past, , GET(x) * factor);
+    FASTNN_MAP(y, n, past, , FASTNN_GET(x) * factor);
 }
 
 /* y = (x - top) - log_sum */
 static inline void FASTNN_OF(run_shift)(const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL log_sum, FASTNN_REAL *y, ptrdiff_t n, int past) {
-    MAP(y, n, past, , (GET(x) - top) - log_sum);
+    FASTNN_MAP(y, n, past, , (FASTNN_GET(x) - top) - log_sum);
 }
 
 /* dx = y (dy - total), softmax's gradient where y is the softmax and total the sum of dy y */
 static inline void FASTNN_OF(run_softmax_backward)(
     const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    MAP(dx, n, past, FETCH(dy, n) FETCH(y, n), GET(y) * (GET(dy) - total));
+    FASTNN_MAP(dx, n, past, FASTNN_FETCH(dy, n) FASTNN_FETCH(y, n), FASTNN_GET(y) * (FASTNN_GET(dy) - total));
 }
 
 /* dx = dy - exp(y) total, log_softmax's gradient where y is the log_softmax and total the sum of dy */
 static inline void FASTNN_OF(run_log_softmax_backward)(
     const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    MAP(dx, n, past, FETCH(dy, n) FETCH(y, n), GET(dy) - FASTNN_OF(power)(GET(y)) * total);
+    FASTNN_MAP(dx, n, past, FASTNN_FETCH(dy, n) FASTNN_FETCH(y, n), FASTNN_GET(dy) - FASTNN_OF(power)(FASTNN_GET(y)) * total);
 }
 
 /* dx = factor exp(x - top) - share, cross entropy's gradient but for the target's own part */
 static inline void FASTNN_OF(run_gradient)(
     const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL share, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    MAP(dx, n, past, FETCH(x, n), FASTNN_OF(power)(GET(x) - top) * factor - share);
+    FASTNN_MAP(dx, n, past, FASTNN_FETCH(x, n), FASTNN_OF(power)(FASTNN_GET(x) - top) * factor - share);
 }
 
 /* e = exp(x - top), a top for each element */
 static inline void FASTNN_OF(run_powers)(const FASTNN_REAL *x, const FASTNN_REAL *top, FASTNN_REAL *e, ptrdiff_t n) {
-    MAP(e, n, 0, , FASTNN_OF(power)(GET(x) - GET(top)));
+    FASTNN_MAP(e, n, 0, , FASTNN_OF(power)(FASTNN_GET(x) - FASTNN_GET(top)));
 }
-
-#undef SPAN
-#undef GET
-#undef FETCH
-#undef MAP
 
 #endif
