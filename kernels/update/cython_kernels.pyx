@@ -69,14 +69,23 @@ cdef Update _bind(cnp.ndarray p, cnp.ndarray g, cnp.ndarray p_new, double weight
     return u
 
 
+cdef inline void _block(Loop32 loop32, Loop64 loop64, Update* u, bint narrow, Py_ssize_t block) noexcept nogil:
+    if narrow:
+        loop32(<float*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
+    else:
+        loop64(<double*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
+
+
 cdef void _run(Loop32 loop32, Loop64 loop64, Update* u, bint narrow) noexcept nogil:
     """Share the blocks out among the threads."""
     cdef Py_ssize_t blocks = (u.n + BLOCK - 1) // BLOCK, block
-    for block in prange(blocks, num_threads=threads_for(u.n), schedule="static"):
-        if narrow:
-            loop32(<float*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
-        else:
-            loop64(<double*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
+    cdef int threads = threads_for(4 * u.n)
+    if threads == 1:
+        for block in range(blocks):
+            _block(loop32, loop64, u, narrow, block)
+    else:
+        for block in prange(blocks, num_threads=threads, schedule="static"):
+            _block(loop32, loop64, u, narrow, block)
 
 
 cdef void _sgd(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
