@@ -300,8 +300,11 @@ cdef inline void backward_channels(
             turned[c * taps + t] = w[(first + c) * taps + taps - 1 - t]
     add_images(
         dy, x, turned, dx, products, g, forward, back, first, count, <real*> (memory + _sums_bytes(g)), vectors, sums)
-    for c in range(count if products else 0):
+    if not products:
+        return
+    for c in range(count):
         fold(vectors + c * (taps + 1) * lanes, &sums[c])
+    for c in range(count):
         if dw != NULL:
             for t in range(taps):
                 dw[(first + c) * taps + t] = <real> sums[c].total[t]
