@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels import Operator
 from fastnn.kernels.normalization import operators
 
 from ..dispatch import call
@@ -49,6 +50,17 @@ def _update(mean: Any, var: Any, batch_mean: Any, batch_var: Any, momentum: floa
             value._touch()
 
 
+def _normalized(operator: Operator, x: Any, folded: tuple[int, ...], out: Any, *args: Any) -> Any:
+    """The first output, in the shape of ``x``; the statistics only where a Tensor may record them."""
+    others = len(operator.outputs) - 1
+    wanted = (True, *(False,) * others)
+    if out is not None and out.flags.c_contiguous:
+        call(operator, reshape(x, folded), *args, out=(out.reshape(folded), *(None,) * others), wanted=wanted)
+        return out
+    result = call(operator, reshape(x, folded), *args, wanted=wanted)
+    return checks.deliver(reshape(result[0] if others else result, x.shape), out)
+
+
 @remembered
 def batch_norm(
     input: Any,
@@ -59,6 +71,8 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    out: Any = None,
 ) -> Any:
     """Normalize each channel by its mean and variance: ``(x - mean) / sqrt(var + eps) * weight + bias``.
 
@@ -74,6 +88,7 @@ def batch_norm(
     training : bool
     momentum : float
     eps : float, not negative
+    out : array of the shape and dtype of ``input``, optional
 
     Returns
     -------
@@ -82,7 +97,7 @@ def batch_norm(
     Raises
     ------
     TypeError, ValueError
-        Where a dtype or shape does not fit, ``eps`` is negative, running statistics are missing in evaluation or read-only
+        Where a dtype or shape (of ``out`` too) does not fit, ``eps`` is negative, running statistics are missing in evaluation or read-only
         in training, or training has one value for each channel. Nothing is written then.
 
     Notes
@@ -106,25 +121,28 @@ def batch_norm(
     w = checks.optional_array("weight", weight, (C,), x.dtype)
     b = checks.optional_array("bias", bias, (C,), x.dtype)
     momentum, eps = checks.real("momentum", momentum), _eps(eps)
+    out = checks.out(out, tuple(x.shape), x.dtype)
     if (mean is None) != (var is None):
         raise ValueError("running_mean, running_var: expected both or none of them")
     if not training:
         if mean is None:
             raise ValueError("running_mean: expected an array in evaluation, got None")
-        y = call(operators.batch_norm_evaluation, reshape(x, (N, C, L)), w, b, mean, var, eps)
-        return reshape(y, x.shape)
+        return _normalized(operators.batch_norm_evaluation, x, (N, C, L), out, w, b, mean, var, eps)
     if N * L == 1:
         raise ValueError(f"input: expected more than one value for each channel in training, got shape {tuple(x.shape)}")
     if mean is not None and np.shares_memory(_memory(mean), _memory(var)):
         raise ValueError("running_mean, running_var: the arrays overlap")
-    y, batch_mean, batch_var = call(operators.batch_norm, reshape(x, (N, C, L)), w, b, eps)
+    direct = None if out is None or not out.flags.c_contiguous else (out.reshape(N, C, L), None, None)
+    y, batch_mean, batch_var = call(operators.batch_norm, reshape(x, (N, C, L)), w, b, eps, out=direct)
     if mean is not None and N * L:
         _update(mean, var, batch_mean, batch_var, momentum, N * L)
-    return reshape(y, x.shape)
+    return out if direct else checks.deliver(reshape(y, x.shape), out)
 
 
 @remembered
-def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(
+    input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, out: Any = None
+) -> Any:
     """Normalize each example over its last dimensions: ``(x - mean) / sqrt(var + eps) * weight + bias``, var biased.
 
     Parameters
@@ -134,6 +152,7 @@ def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = 
         The last dimensions, over which the statistics are taken.
     weight, bias : array, shape normalized_shape, optional
     eps : float, not negative
+    out : array of the shape and dtype of ``input``, optional
 
     Returns
     -------
@@ -142,7 +161,7 @@ def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = 
     Raises
     ------
     TypeError, ValueError
-        Where a dtype or shape does not fit, or ``eps`` is negative.
+        Where a dtype or shape (of ``out`` too) does not fit, or ``eps`` is negative.
 
     Notes
     -----
@@ -164,12 +183,12 @@ def layer_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = 
     b = checks.optional_array("bias", bias, normalized, x.dtype)
     rows, columns = math.prod(x.shape[: len(x.shape) - count]), math.prod(normalized)
     w, b = (value if value is None else reshape(value, (columns,)) for value in (w, b))
-    y = call(operators.layer_norm, reshape(x, (rows, columns)), w, b, _eps(eps))[0]
-    return reshape(y, x.shape)
+    out = checks.out(out, tuple(x.shape), x.dtype)
+    return _normalized(operators.layer_norm, x, (rows, columns), out, w, b, _eps(eps))
 
 
 @remembered
-def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, out: Any = None) -> Any:
     """Normalize each example over groups of its channels: ``(x - mean) / sqrt(var + eps) * weight + bias``, var biased.
 
     Parameters
@@ -179,6 +198,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         It divides C; 1 takes all channels together, C each by itself (instance normalization).
     weight, bias : array, shape (C,), optional
     eps : float, not negative
+    out : array of the shape and dtype of ``input``, optional
 
     Returns
     -------
@@ -187,8 +207,8 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     Raises
     ------
     TypeError, ValueError
-        Where a dtype or shape does not fit, ``num_groups`` does not divide the channels, ``eps`` is negative, or a batch of one
-        has a single value in each group.
+        Where a dtype or shape (of ``out`` too) does not fit, ``num_groups`` does not divide the channels, ``eps`` is negative, or
+        a batch of one has a single value in each group.
 
     Notes
     -----
@@ -210,5 +230,5 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     eps = _eps(eps)
     if groups == N * C * L:
         raise ValueError(f"input: expected more than one value in a group, got shape {tuple(x.shape)} for {groups} groups")
-    y = call(operators.group_norm, reshape(x, (N, C, L)), w, b, groups, eps)[0]
-    return reshape(y, x.shape)
+    out = checks.out(out, tuple(x.shape), x.dtype)
+    return _normalized(operators.group_norm, x, (N, C, L), out, w, b, groups, eps)

@@ -73,7 +73,7 @@ static inline __attribute__((always_inline)) void FASTNN_OF(run_products)(
 /* y = (x - mean) scale + shift */
 static inline void FASTNN_OF(run_normalize)(
     const FASTNN_REAL *x, FASTNN_REAL mean, FASTNN_REAL scale, FASTNN_REAL shift, FASTNN_REAL *y, ptrdiff_t n, int past) {
-    FASTNN_MAP(y, n, past, FASTNN_FETCH(x, n), (FASTNN_GET(x) - mean) * scale + shift);
+    FASTNN_MAP(y, n, past, FASTNN_AHEAD(x, n), (FASTNN_GET(x) - mean) * scale + shift);
 }
 
 /* y = (x - mean) scale w + b, with a weight and a bias, either of which may be NULL, for each element */
@@ -81,11 +81,11 @@ static inline void FASTNN_OF(run_normalize_each)(
     const FASTNN_REAL *x, FASTNN_REAL mean, FASTNN_REAL scale, const FASTNN_REAL *w, const FASTNN_REAL *b, FASTNN_REAL *y, ptrdiff_t n,
     int past) {
     if (w && b)
-        FASTNN_MAP(y, n, past, FASTNN_FETCH(x, n), (FASTNN_GET(x) - mean) * scale * FASTNN_GET(w) + FASTNN_GET(b));
+        FASTNN_MAP(y, n, past, FASTNN_AHEAD(x, n), (FASTNN_GET(x) - mean) * scale * FASTNN_GET(w) + FASTNN_GET(b));
     else if (w)
-        FASTNN_MAP(y, n, past, FASTNN_FETCH(x, n), (FASTNN_GET(x) - mean) * scale * FASTNN_GET(w));
+        FASTNN_MAP(y, n, past, FASTNN_AHEAD(x, n), (FASTNN_GET(x) - mean) * scale * FASTNN_GET(w));
     else if (b)
-        FASTNN_MAP(y, n, past, FASTNN_FETCH(x, n), (FASTNN_GET(x) - mean) * scale + FASTNN_GET(b));
+        FASTNN_MAP(y, n, past, FASTNN_AHEAD(x, n), (FASTNN_GET(x) - mean) * scale + FASTNN_GET(b));
     else
         FASTNN_OF(run_normalize)(x, mean, scale, 0, y, n, past);
 }
@@ -94,14 +94,14 @@ static inline void FASTNN_OF(run_normalize_each)(
 static inline void FASTNN_OF(run_center)(
     const FASTNN_REAL *dy, const FASTNN_REAL *x, FASTNN_REAL mean, FASTNN_REAL slope, FASTNN_REAL average, FASTNN_REAL along,
     FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_FETCH(dy, n) FASTNN_FETCH(x, n), FASTNN_GET(dy) * slope - average - (FASTNN_GET(x) - mean) * along);
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(x, n), FASTNN_GET(dy) * slope - average - (FASTNN_GET(x) - mean) * along);
 }
 
 /* dx = factor (dy w - average - (x - mean) along), with a weight for each element */
 static inline void FASTNN_OF(run_center_each)(
     const FASTNN_REAL *dy, const FASTNN_REAL *x, const FASTNN_REAL *w, FASTNN_REAL mean, FASTNN_REAL factor, FASTNN_REAL average,
     FASTNN_REAL along, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_FETCH(dy, n) FASTNN_FETCH(x, n),
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(x, n),
                (FASTNN_GET(dy) * FASTNN_GET(w) - average - (FASTNN_GET(x) - mean) * along) * factor);
 }
 

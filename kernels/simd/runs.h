@@ -29,7 +29,7 @@ static const double fastnn_power_terms_f64[] = {
 /* y[i] = value for n elements, whole vectors at addresses that a vector divides: past the caches (see stream.h) or not. In the value
    FASTNN_GET(x) is x[i]. An output may be the very memory of an input. */
 #define FASTNN_GET(x) (whole ? FASTNN_OF(load)((x) + i) : FASTNN_OF(load_part)((x) + i, count))
-#define FASTNN_FETCH(x, ahead) __builtin_prefetch((x) + i + (ahead), 0, 2);
+#define FASTNN_AHEAD(x, ahead) __builtin_prefetch((x) + i + (ahead), 0, 2);
 #define FASTNN_MAP(y, n, past, fetches, value)                                                                             \
     do {                                                                                                            \
         enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };                                                        \
@@ -359,19 +359,19 @@ static inline void FASTNN_OF(run_shift)(const FASTNN_REAL *x, FASTNN_REAL top, F
 /* dx = y (dy - total), softmax's gradient where y is the softmax and total the sum of dy y */
 static inline void FASTNN_OF(run_softmax_backward)(
     const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_FETCH(dy, n) FASTNN_FETCH(y, n), FASTNN_GET(y) * (FASTNN_GET(dy) - total));
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(y, n), FASTNN_GET(y) * (FASTNN_GET(dy) - total));
 }
 
 /* dx = dy - exp(y) total, log_softmax's gradient where y is the log_softmax and total the sum of dy */
 static inline void FASTNN_OF(run_log_softmax_backward)(
     const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_FETCH(dy, n) FASTNN_FETCH(y, n), FASTNN_GET(dy) - FASTNN_OF(power)(FASTNN_GET(y)) * total);
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(y, n), FASTNN_GET(dy) - FASTNN_OF(power)(FASTNN_GET(y)) * total);
 }
 
 /* dx = factor exp(x - top) - share, cross entropy's gradient but for the target's own part */
 static inline void FASTNN_OF(run_gradient)(
     const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL share, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_FETCH(x, n), FASTNN_OF(power)(FASTNN_GET(x) - top) * factor - share);
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(x, n), FASTNN_OF(power)(FASTNN_GET(x) - top) * factor - share);
 }
 
 /* e = exp(x - top), a top for each element */

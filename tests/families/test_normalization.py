@@ -249,3 +249,66 @@ def test_gradients_by_differences(rng):
     x, w, b = rng.standard_normal((5, 4, 3)), rng.standard_normal(4), rng.standard_normal(4)
     assert fastnn.gradcheck(lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True), (x, w, b))
     assert fastnn.gradcheck(lambda x, w, b: F.group_norm(x, 2, w, b), (x, w, b))
+
+
+def _calls(x, w, b):
+    """Each functional on (N, C, L) as a function of ``out`` and of the input."""
+    C = x.shape[1]
+    mean, var = np.full(C, 0.5, x.dtype), np.full(C, 2, x.dtype)
+    return {
+        "training": lambda x=x, out=None: F.batch_norm(x, None, None, w, b, training=True, out=out),
+        "evaluation": lambda x=x, out=None: F.batch_norm(x, mean, var, w, b, out=out),
+        "groups": lambda x=x, out=None: F.group_norm(x, 2, w, b, out=out),
+        "rows": lambda x=x, out=None: F.layer_norm(x, x.shape[-1], out=out),
+    }
+
+
+@pytest.mark.parametrize("name", ["training", "evaluation", "groups", "rows"])
+def test_out(name, backend, rng):
+    x, w, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, 4, 5), (4,), (4,)))
+    call = _calls(x, w, b)[name]
+    expected = call()
+    for out in (np.empty_like(x), np.empty((3, 4, 10), np.float32)[:, :, ::2]):
+        for _ in range(2):  # the second call is a remembered one
+            out[...] = np.nan
+            assert call(out=out) is out
+            np.testing.assert_array_equal(out, expected)
+    for wrong in (np.empty((3, 4, 6), np.float32), np.empty(x.shape), frozen(np.empty_like(x)), [1.0]):
+        with pytest.raises((TypeError, ValueError), match="out"):
+            call(out=wrong)
+    with pytest.raises(ValueError, match="out"):
+        call(fastnn.tensor(x, requires_grad=True), np.empty_like(x))
+    copy = x.copy()
+    assert call(copy, copy) is copy
+    np.testing.assert_array_equal(copy, expected)
+
+
+@pytest.mark.parametrize("name", ["training", "evaluation", "groups", "rows"])
+def test_large_results_are_the_same_bits_on_two_threads(name, rng):
+    """What goes past the caches, in units of several channels and in one-channel units."""
+    for shape in ((33, 70, 501), (2, 4, 140_000)):
+        x, dy, w, b = (rng.standard_normal(s).astype(np.float32) for s in (shape, shape, shape[1:2], shape[1:2]))
+        call = _calls(x, w, b)[name]
+        results = []
+        before = fastnn.get_num_threads()
+        try:
+            for threads in (1, 2):
+                fastnn.set_num_threads(threads)
+                y, pullback = fastnn.vjp(lambda v, call=call: call(v), x)
+                results.append((y, pullback(dy)[0]))
+        finally:
+            fastnn.set_num_threads(before)
+        with fastnn.use_backend("reference"):
+            y, pullback = fastnn.vjp(lambda v, call=call: call(v), x)
+        for index, expected in enumerate((y, pullback(dy)[0])):
+            np.testing.assert_array_equal(results[0][index], results[1][index])
+            np.testing.assert_allclose(results[0][index], expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_gradient_of_the_input_alone(rng):
+    """In evaluation it needs no sums; NaN in the input, which only they would see, stays out of it."""
+    x, dy = rng.standard_normal((2, 3, 40)), rng.standard_normal((2, 3, 40))
+    x[0, 0, 0] = np.nan
+    mean, var, w, b = np.zeros(3), np.ones(3), np.full(3, 2.0), np.zeros(3)
+    _, pullback = fastnn.vjp(lambda v: F.batch_norm(v, mean, var, w, b), x)
+    np.testing.assert_allclose(pullback(dy)[0], dy * 2, rtol=1e-5)

@@ -79,3 +79,37 @@ def test_out_may_be_the_input_in_any_dimension(name, backend, rng):
             expected = getattr(F, name)(x, dim)
             assert getattr(F, name)(x, dim, out=x) is x
         np.testing.assert_array_equal(x, expected)
+
+
+@both
+@pytest.mark.parametrize("shape", [(1100, 1001), (300, 4500), (3, 400_001)])
+def test_large_results_have_the_bits_of_single_rows(name, shape, rng):
+    """Past the caches or not, on one thread or two."""
+    x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
+    before = fastnn.get_num_threads()
+    try:
+        for threads in (1, 2):
+            fastnn.set_num_threads(threads)
+            y, pullback = fastnn.vjp(lambda v: getattr(F, name)(v, 1), x)
+            (dx,) = pullback(dy)
+            for row in (0, 1, len(x) - 1):
+                one, back = fastnn.vjp(lambda v: getattr(F, name)(v, 1), x[row : row + 1])
+                np.testing.assert_array_equal(y[row], one[0])
+                np.testing.assert_array_equal(dx[row], back(dy[row : row + 1])[0][0])
+    finally:
+        fastnn.set_num_threads(before)
+    exact = np.exp(x.astype(float) - x.max(1, keepdims=True))
+    exact /= exact.sum(1, keepdims=True)
+    probabilities = np.exp(y.astype(float)) if name == "log_softmax" else y
+    np.testing.assert_allclose(probabilities, exact, rtol=3e-6)
+
+
+@every_backend
+def test_far_below_the_largest(backend):
+    """Denormal and vanishing results, and differences beyond every exponent."""
+    x = np.array([[0, -1, -20, -87, -95, -103, -104, -1e4, -3e38, -np.inf] * 4], np.float32)
+    with fastnn.use_backend(backend):
+        y = F.softmax(x, 1)[0]
+    exact = np.exp(x[0].astype(float))
+    exact /= exact.sum()
+    np.testing.assert_allclose(y, exact, rtol=2e-5, atol=3e-45)
