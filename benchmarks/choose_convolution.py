@@ -60,7 +60,7 @@ def _choose(kernels: Any, kind: str, channels: int, side: int, batch: int, task:
 
 def choices(kernels: Any, kind: str, task: str) -> list[list[list[int]]]:
     """For all channels, sides and batches, the number of the algorithm."""
-    table = []
+    table: list[list[list[int]]] = []
     for channels in CHANNELS:
         table.append([])
         for side in SIDES:

@@ -13,7 +13,8 @@ from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx
 from fastnn.kernels.convolution.patches cimport Geometry
 from fastnn.kernels.convolution.pointwise cimport pointwise_dw, pointwise_dx, pointwise_fits, pointwise_forward
 from fastnn.kernels.convolution.weight_gradient cimport weight_gradient
-from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_fits, winograd_forward
+from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_forward
+from fastnn.kernels.convolution.winograd_weights cimport winograd_fits
 
 cnp.import_array()
 
@@ -83,7 +84,6 @@ cdef int choice(const Geometry* g, int table) noexcept nogil:
 
 cdef int algorithm(const Geometry* g, int task) noexcept nogil:
     """How to compute one task (FORWARD, DATA_GRADIENT or WEIGHT_GRADIENT) of this shape."""
-    cdef int how
     if forced < ALGORITHMS and fits(g, task, forced):
         return forced
     if fits(g, task, DEPTHWISE):

@@ -67,8 +67,8 @@ static void FASTNN_OF(strand_row)(FASTNN_REAL *target, ptrdiff_t width, const FA
             target[t] = t * step >= begin && t * step < end ? row[t * step] : 0;
 }
 
-/* p[row i][vector j] = or += sum over channels c and taps t of w[i w_row + c w_channel + t.weight] * x[from[j] + c plane + t.source]; rows that
-   do not exist repeat the last one. The addresses are written so that they fit into the general registers. */
+/* p[row i][vector j] = or += sum over channels c and taps t of w[i w_row + c w_channel + t.weight] * x[from[j] + c plane + t.source];
+   rows that do not exist repeat the last one. The addresses are written so that they fit into the general registers. */
 #define FASTNN_DEFINE_DIRECT_TILE(J)                                                                                             \
     static void FASTNN_OF(direct_tile_##J)(ptrdiff_t channels, ptrdiff_t taps, const fastnn_tap *tap, const FASTNN_REAL *x,      \
                                            const ptrdiff_t *from, ptrdiff_t plane, const FASTNN_REAL *w, ptrdiff_t w_row,        \

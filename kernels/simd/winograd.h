@@ -231,7 +231,8 @@ FASTNN_DEFINE_WINOGRAD_TILE(2)
 FASTNN_DEFINE_WINOGRAD_TILE(3)
 #undef FASTNN_DEFINE_WINOGRAD_TILE
 
-static inline void FASTNN_OF(winograd_tile)(ptrdiff_t vectors, ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p) {
+static inline void FASTNN_OF(winograd_tile)(ptrdiff_t vectors, ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v,
+                                            FASTNN_REAL *p) {
     switch (vectors) {
     case 1: FASTNN_OF(winograd_tile_1)(depth, u, v, p); break;
     case 2: FASTNN_OF(winograd_tile_2)(depth, u, v, p); break;

@@ -1,0 +1,95 @@
+# cython: cdivision=True
+"""What Winograd's minimal filtering computes, and its weights: m x m outputs a tile, m = 2 or 4."""
+
+from libc.string cimport memcpy, memset
+
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.convolution.blocks cimport round_up
+from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.gemm cimport transpose_f32, transpose_f64
+
+cdef extern from "simd/winograd.h" nogil:
+    enum:
+        SPAN_BYTES "FASTNN_SPAN_BYTES"
+        ROWS "FASTNN_WINOGRAD_ROWS"
+    void weights_f32 "fastnn_winograd_weights_f32"(int m, const float* w, int turn, float* u, Py_ssize_t stride) noexcept
+    void weights_f64 "fastnn_winograd_weights_f64"(int m, const double* w, int turn, double* u, Py_ssize_t stride) noexcept
+
+cdef enum:
+    TAPS = 9
+
+cdef struct Correlation:  # what is computed; the data gradient is one of dy with the weights turned and their channels exchanged
+    Py_ssize_t N, C, H, W, O, P, Q, top, left
+    Py_ssize_t w_out, w_in  # elements from one output or input channel's weights to the next's
+    int turn                # 1, or -1 for turned weights
+    int m
+    Py_ssize_t down, across, tiles  # tiles of an image, and of the batch
+
+
+cdef inline bint winograd_fits(const Geometry* g, bint gradient) noexcept nogil:
+    """Where the error bound allows it: by default for at least 64 channels."""
+    return (
+        g.groups == 1 and g.KH == 3 and g.KW == 3 and g.sh == 1 and g.sw == 1 and g.dh == 1 and g.dw == 1
+        and g.C >= 64 and (g.O >= 64 or not gradient) and g.N * g.P * g.Q * g.O > 0 and g.H * g.W > 0
+    )
+
+
+cdef inline Correlation correlation(const Geometry* g, bint gradient, int m) noexcept nogil:
+    cdef Correlation s
+    s.N, s.m = g.N, m
+    if gradient:
+        s.C, s.H, s.W, s.O, s.P, s.Q = g.O, g.P, g.Q, g.C, g.H, g.W
+        s.top, s.left = 2 - g.top, 2 - g.left
+        s.w_out, s.w_in, s.turn = TAPS, g.C * TAPS, -1
+    else:
+        s.C, s.H, s.W, s.O, s.P, s.Q = g.C, g.H, g.W, g.O, g.P, g.Q
+        s.top, s.left = g.top, g.left
+        s.w_out, s.w_in, s.turn = g.C * TAPS, TAPS, 1
+    s.down, s.across = (s.P + m - 1) // m, (s.Q + m - 1) // m
+    s.tiles = s.N * s.down * s.across
+    return s
+
+
+cdef inline Py_ssize_t slab(Py_ssize_t itemsize) noexcept nogil:
+    """Output channels whose weights are transformed together."""
+    return max(<Py_ssize_t> ROWS, SPAN_BYTES // itemsize)
+
+
+cdef inline Py_ssize_t weights_stride(Py_ssize_t C, Py_ssize_t itemsize) noexcept nogil:
+    """Elements from xi to xi + 1: a cache line more than a slab, lest all of them fall into one set of L1."""
+    return slab(itemsize) * C + 64 // itemsize
+
+
+cdef inline void transform_slab(const real* w, const Correlation* s, Py_ssize_t o0, real* u) noexcept nogil:
+    """u[xi][c][channel] for the slab of output channels from o0 on; zeros for those that do not exist."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), width = slab(sizeof(real)), c, o, i, t
+    cdef Py_ssize_t columns = round_up(TAPS, lanes), u_stride = weights_stride(s.C, sizeof(real))
+    cdef real copied[16 * TAPS + 16]
+    cdef real taps[16 * 16]
+    cdef const real* end = w + s.O * s.C * TAPS
+    cdef const real* source
+    cdef Py_ssize_t stride
+    o = 0
+    while o < width:
+        for c in range(s.C):
+            source = w + (o0 + o) * s.w_out + c * s.w_in
+            stride = s.w_out
+            if o0 + o + lanes > s.O or source + (lanes - 1) * stride + columns > end:
+                memset(copied, 0, sizeof(copied))
+                for i in range(min(lanes, s.O - o0 - o)):
+                    memcpy(copied + i * TAPS, source + i * stride, TAPS * sizeof(real))
+                source = copied
+                stride = TAPS
+            t = 0
+            while t < columns:
+                if real is float:
+                    transpose_f32(source + t, stride, taps + t * lanes, lanes)
+                else:
+                    transpose_f64(source + t, stride, taps + t * lanes, lanes)
+                t += lanes
+            t = 0 if s.turn == 1 else TAPS - 1
+            if real is float:
+                weights_f32(s.m, taps + t * lanes, s.turn, u + o + c * width, u_stride)
+            else:
+                weights_f64(s.m, taps + t * lanes, s.turn, u + o + c * width, u_stride)
+        o += lanes
