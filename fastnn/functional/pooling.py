@@ -257,7 +257,7 @@ def avg_pool2d(
 
     Notes
     -----
-    float32 is summed in double.
+    Windows of up to 16 elements are summed in their own type (in double where a float32 sum overflows), larger ones in double.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from fastnn.kernels.arrays cimport data, is_float32, length, real
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.pooling.maxima cimport adaptive_max_plane, scatter_plane
 from fastnn.kernels.pooling.means cimport average_plane, global_plane
-from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, can_add_up, can_gather, gather_plane, pool_plane
+from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, can_add_up, can_gather, pool_plane
 from fastnn.kernels.pooling.windows cimport Axis, Pooling, Strides, allocate, fill_adaptive, fill_strided
 
 cnp.import_array()
@@ -66,44 +66,44 @@ def max_pool2d(
 
 
 cdef inline void _gradient_one(
-    const real* dy, const char* indices, int bytes, real* dx, Py_ssize_t p, const Pooling* pooling, bint gather
+    const real* dy, const char* indices, int bytes, real* dx, Py_ssize_t p, const Pooling* pooling
 ) noexcept nogil:
-    cdef Py_ssize_t inputs = pooling.H * pooling.W, outputs = pooling.OH * pooling.OW
+    cdef Py_ssize_t outputs = pooling.OH * pooling.OW
     dy += p * outputs
-    dx += p * inputs
+    dx += p * pooling.H * pooling.W
     indices += p * outputs * bytes
-    if gather:
-        gather_plane(dy, indices, bytes, dx, pooling)
-    elif bytes == 2:
-        scatter_plane(dy, <const cnp.int16_t*> indices, dx, outputs, inputs)
+    if bytes == 2:
+        scatter_plane(dy, <const cnp.int16_t*> indices, dx, pooling)
     elif bytes == 4:
-        scatter_plane(dy, <const cnp.int32_t*> indices, dx, outputs, inputs)
+        scatter_plane(dy, <const cnp.int32_t*> indices, dx, pooling)
     else:
-        scatter_plane(dy, <const cnp.int64_t*> indices, dx, outputs, inputs)
+        scatter_plane(dy, <const cnp.int64_t*> indices, dx, pooling)
 
 
 cdef void _max_gradient(
-    const real* dy, const char* indices, int bytes, real* dx, Py_ssize_t planes, const Pooling* pooling, bint gather
+    const real* dy, const char* indices, int bytes, real* dx, Py_ssize_t planes, const Pooling* pooling
 ) noexcept nogil:
     cdef Py_ssize_t p
     cdef int threads = threads_for(planes * (pooling.OH * pooling.OW + pooling.H * pooling.W // 8))
     if threads == 1:
         for p in range(planes):
-            _gradient_one(dy, indices, bytes, dx, p, pooling, gather)
+            _gradient_one(dy, indices, bytes, dx, p, pooling)
     else:
         for p in prange(planes, num_threads=threads, schedule="static"):
-            _gradient_one(dy, indices, bytes, dx, p, pooling, gather)
+            _gradient_one(dy, indices, bytes, dx, p, pooling)
 
 
-cdef int _run_max_gradient(cnp.ndarray dy, cnp.ndarray indices, cnp.ndarray dx, const Pooling* pooling, bint gather) except -1:
+cdef int _run_max_gradient(cnp.ndarray dy, cnp.ndarray indices, cnp.ndarray dx, Strides rows) except -1:
     cdef Py_ssize_t planes = length(dy, 0) * length(dy, 1)
+    cdef Pooling pooling = _pooling(dx, dy)
     cdef int bytes = _bytes(indices)
+    pooling.rows = rows
     if is_float32(dy):
         with nogil:
-            _max_gradient(<const float*> data(dy), <char*> data(indices), bytes, <float*> data(dx), planes, pooling, gather)
+            _max_gradient(<const float*> data(dy), <const char*> data(indices), bytes, <float*> data(dx), planes, &pooling)
     else:
         with nogil:
-            _max_gradient(<const double*> data(dy), <char*> data(indices), bytes, <double*> data(dx), planes, pooling, gather)
+            _max_gradient(<const double*> data(dy), <const char*> data(indices), bytes, <double*> data(dx), planes, &pooling)
     return 0
 
 
@@ -111,10 +111,7 @@ def max_pool2d_backward(
     cnp.ndarray dy not None, cnp.ndarray indices not None, kernel_size, stride, padding, dilation, x_shape,
     cnp.ndarray dx not None
 ):
-    cdef Pooling pooling = _pooling(dx, dy)
-    pooling.rows = Strides(kernel_size[0], stride[0], padding[0], dilation[0])
-    pooling.columns = Strides(kernel_size[1], stride[1], padding[1], dilation[1])
-    _run_max_gradient(dy, indices, dx, &pooling, can_gather(&pooling, _bytes(indices)))
+    _run_max_gradient(dy, indices, dx, Strides(kernel_size[0], stride[0], padding[0], dilation[0]))
 
 
 # Adaptive maxima
@@ -170,8 +167,7 @@ def adaptive_max_pool2d(cnp.ndarray x not None, output_size, return_indices, cnp
 
 
 def adaptive_max_pool2d_backward(cnp.ndarray dy not None, cnp.ndarray indices not None, x_shape, cnp.ndarray dx not None):
-    cdef Pooling pooling = _pooling(dx, dy)
-    _run_max_gradient(dy, indices, dx, &pooling, False)
+    _run_max_gradient(dy, indices, dx, Strides(length(dx, 2), 1, 0, 1))
 
 
 # Means
@@ -179,7 +175,7 @@ def adaptive_max_pool2d_backward(cnp.ndarray dy not None, cnp.ndarray indices no
 cdef int _average(const real* x, real* y, Py_ssize_t planes, Axis rows, Axis columns, bint backward) noexcept nogil:
     """Means of each plane (``x`` to ``y``), or their gradient (dy to dx). Returns 0, or -1 without memory."""
     cdef Pooling pooling = Pooling(rows.size, columns.size, rows.count, columns.count, rows.strides, columns.strides, NULL, NULL)
-    cdef bint strips = can_gather(&pooling, 0) if backward else can_add_up(&pooling)
+    cdef bint strips = can_gather(&pooling) if backward else can_add_up(&pooling)
     cdef Py_ssize_t width = pooling.W + pooling.OW + 8, p  # lines of two threads share no cache line
     cdef int threads = threads_for(planes * (pooling.H * pooling.W + pooling.OH * pooling.OW) // 4), t
     cdef double* lines = <double*> malloc(threads * width * sizeof(double))

@@ -5,49 +5,9 @@ Means are separable: rows of a window are added up along whole lines first, then
 """
 
 from fastnn.kernels.arrays cimport real
+from fastnn.kernels.pooling.streams cimport fill, sum_of
 from fastnn.kernels.pooling.strips cimport MEAN, gather_plane, pool_plane
 from fastnn.kernels.pooling.windows cimport Axis, Pooling
-
-cdef extern from *:
-    void fetch "__builtin_prefetch"(const void* address, int write, int locality) noexcept nogil
-
-cdef enum:
-    LANES = 32    # independent partial sums
-    AHEAD = 2048  # elements between what is fetched and what is needed: FASTNN_POOL_FETCH says why
-
-
-cdef inline double sum_of(const real* x, Py_ssize_t n) noexcept nogil:
-    """The sum of n contiguous elements."""
-    cdef double lanes[LANES]
-    cdef double total = 0
-    cdef Py_ssize_t i = 0, j
-    for j in range(LANES):
-        lanes[j] = 0
-    while i + LANES <= n:
-        fetch(x + i + AHEAD, 0, 3)
-        fetch(x + i + AHEAD + LANES // 2, 0, 3)
-        for j in range(LANES):
-            lanes[j] += x[i + j]
-        i += LANES
-    while i < n:
-        total = total + x[i]
-        i += 1
-    for j in range(LANES):
-        total = total + lanes[j]
-    return total
-
-
-cdef inline void fill(real* x, real value, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i = 0, j
-    while i + LANES <= n:
-        fetch(x + i + AHEAD, 1, 3)
-        fetch(x + i + AHEAD + LANES // 2, 1, 3)
-        for j in range(LANES):
-            x[i + j] = value
-        i += LANES
-    while i < n:
-        x[i] = value
-        i += 1
 
 
 cdef inline void _sum_rows(const real* x, Py_ssize_t rows, Py_ssize_t size, double* line) noexcept nogil:
@@ -176,7 +136,7 @@ cdef inline void average_plane(
     x += p * (outputs if backward else inputs)
     y += p * (inputs if backward else outputs)
     if backward and strips:
-        gather_plane(x, NULL, 0, y, pooling)
+        gather_plane(x, y, pooling)
     elif backward:
         spread_plane(x, y, rows, columns, lines, lines + pooling.W)
     elif strips:

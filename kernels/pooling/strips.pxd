@@ -16,10 +16,8 @@ cdef extern from "simd/pooling.h" nogil:
         const float* x, float* y, char* indices, int bytes, const Pooling* pooling, Mode mode) noexcept
     void plane_f64 "fastnn_pool_plane_f64"(
         const double* x, double* y, char* indices, int bytes, const Pooling* pooling, Mode mode) noexcept
-    void gradient_plane_f32 "fastnn_pool_gradient_plane_f32"(
-        const float* dy, const char* indices, int bytes, float* dx, const Pooling* pooling) noexcept
-    void gradient_plane_f64 "fastnn_pool_gradient_plane_f64"(
-        const double* dy, const char* indices, int bytes, double* dx, const Pooling* pooling) noexcept
+    void gradient_plane_f32 "fastnn_pool_gradient_plane_f32"(const float* dy, float* dx, const Pooling* pooling) noexcept
+    void gradient_plane_f64 "fastnn_pool_gradient_plane_f64"(const double* dy, double* dx, const Pooling* pooling) noexcept
 
 
 cdef inline void pool_plane(
@@ -40,18 +38,17 @@ cdef inline bint can_add_up(const Pooling* pooling) noexcept nogil:
     )
 
 
-cdef inline bint can_gather(const Pooling* pooling, int bytes) noexcept nogil:
-    """Whether ``gather_plane`` takes these windows and is the fastest way: few of them share an element."""
+cdef inline bint can_gather(const Pooling* pooling) noexcept nogil:
+    """Whether ``gather_plane`` takes these windows and is the fastest way: they are of one size, and few share an element."""
     return (
-        pooling.rows.kernel > 0 and pooling.columns.kernel > 0 and pooling.columns.stride <= 2 and bytes <= 4
-        and pooling.rows.dilation == 1 and pooling.columns.dilation == 1
+        pooling.rows.kernel > 0 and pooling.columns.kernel > 0 and pooling.columns.stride <= 2
         and ceil_div(pooling.rows.kernel, pooling.rows.stride) * ceil_div(pooling.columns.kernel, pooling.columns.stride) <= 4
     )
 
 
-cdef inline void gather_plane(const real* dy, const char* indices, int bytes, real* dx, const Pooling* pooling) noexcept nogil:
-    """The gradient of maxima, or of means where there are no positions; each element is written once."""
+cdef inline void gather_plane(const real* dy, real* dx, const Pooling* pooling) noexcept nogil:
+    """The gradient of means; each element is written once."""
     if real is float:
-        gradient_plane_f32(dy, indices, bytes, dx, pooling)
+        gradient_plane_f32(dy, dx, pooling)
     else:
-        gradient_plane_f64(dy, indices, bytes, dx, pooling)
+        gradient_plane_f64(dy, dx, pooling)

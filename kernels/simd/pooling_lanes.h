@@ -12,18 +12,15 @@ typedef int64_t NAME(index64) __attribute__((vector_size(LANES * 8), aligned(8),
 #define INTEGERS NAME(lanes)
 #define SHUFFLE(a, b, kind) FASTNN_POOL_SHUFFLE(a, b, INTEGERS, FASTNN_JOIN(FASTNN_##kind##_, LANES))
 
-/* Which lanes are inside a row, and which were hit. */
+/* Which lanes are inside a row. */
+typedef struct {
 #ifdef FASTNN_POOL_MASKS
-#define HITS MASK
-typedef struct {
     MASK inside;
-} NAME(fence);
 #else
-#define HITS INTEGERS
-typedef struct {
     ptrdiff_t low, high;
-} NAME(fence);
+    int whole; /* whether the row is as long as a vector */
 #endif
+} NAME(fence);
 #define FENCE NAME(fence)
 
 /* The lanes with 0 <= at + lane < size. */
@@ -33,9 +30,32 @@ FASTNN_POOL_INLINE FENCE NAME(fence_at)(ptrdiff_t at, ptrdiff_t size) {
 #ifdef FASTNN_POOL_MASKS
     return (FENCE){(MASK)(((1u << high) - 1) & (~0u << low))};
 #else
-    return (FENCE){low, high};
+    return (FENCE){low, high, size >= LANES};
 #endif
 }
+
+#ifndef FASTNN_POOL_MASKS
+/* Whether all lanes are inside after all. */
+FASTNN_POOL_INLINE int NAME(full)(FENCE fence) {
+    return fence.low == 0 && fence.high == LANES;
+}
+
+/* A vector of which some lanes are inside a whole row: loaded where all are, then each lane is put in its place. */
+FASTNN_POOL_INLINE REALS NAME(load_shifted)(const REAL *from, FENCE fence, REALS filler) {
+    const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)};
+    const INTEGERS inside = (lane >= (INTEGER)fence.low) & (lane < (INTEGER)fence.high);
+    const ptrdiff_t shift = fence.low > 0 ? fence.low : fence.high - LANES;
+    const INTEGERS source = (lane - (INTEGER)shift) & (LANES - 1), v = (INTEGERS)*(const REALS *)(from + shift);
+#ifdef __clang__
+    INTEGERS moved;
+    FASTNN_POOL_UNROLL for (int l = 0; l < LANES; l++)
+        moved[l] = v[source[l]];
+#else
+    const INTEGERS moved = __builtin_shuffle(v, source);
+#endif
+    return (REALS)((inside & moved) | (~inside & (INTEGERS)filler));
+}
+#endif
 
 /* With a constant ``edge`` of 0 all lanes are inside. */
 FASTNN_POOL_INLINE REALS NAME(load)(const REAL *from, int edge, FENCE fence, REAL filler) {
@@ -44,11 +64,13 @@ FASTNN_POOL_INLINE REALS NAME(load)(const REAL *from, int edge, FENCE fence, REA
 #ifdef FASTNN_POOL_MASKS
     return (REALS)MM512(mask_loadu, )(MM512(set1, )(filler), fence.inside, from);
 #else
-    REAL buffer[LANES];
-    REALS v;
-    FASTNN_POOL_UNROLL for (int l = 0; l < LANES; l++)
-        buffer[l] = l >= fence.low && l < fence.high ? from[l] : filler;
-    memcpy(&v, buffer, sizeof v);
+    REALS v = (REALS){0} + filler;
+    if (NAME(full)(fence))
+        return *(const REALS *)from;
+    if (fence.whole && fence.low < fence.high)
+        return NAME(load_shifted)(from, fence, v);
+    for (ptrdiff_t l = fence.low; l < fence.high; l++)
+        v[l] = from[l];
     return v;
 #endif
 }
@@ -61,8 +83,10 @@ FASTNN_POOL_INLINE void NAME(store)(REAL *to, int edge, FENCE fence, REALS v) {
 #ifdef FASTNN_POOL_MASKS
     MM512(mask_storeu, )(to, fence.inside, v);
 #else
-    FASTNN_POOL_UNROLL for (int l = 0; l < LANES; l++)
-        if (l >= fence.low && l < fence.high)
+    if (NAME(full)(fence))
+        *(REALS *)to = v;
+    else
+        for (ptrdiff_t l = fence.low; l < fence.high; l++)
             to[l] = v[l];
 #endif
 }
@@ -76,41 +100,6 @@ FASTNN_POOL_INLINE int NAME(any)(INTEGERS v) {
     FASTNN_POOL_UNROLL for (int l = 0; l < LANES; l++)
         any |= v[l];
     return any < 0;
-#endif
-}
-
-/* The lanes for which row[lane], a position of 2 or 4 bytes, is that of first[lane] + more. */
-FASTNN_POOL_INLINE HITS NAME(hits)(const char *row, int bytes, INTEGERS first, ptrdiff_t more, int edge, FENCE fence) {
-    const int16_t *const row16 = (const int16_t *)row;
-    const int32_t *const row32 = (const int32_t *)row;
-#ifdef FASTNN_POOL_MASKS
-    const MASK inside = edge ? fence.inside : (MASK)-1;
-    if (bytes == 2) {
-        const NAME(index16) position = __builtin_convertvector(first, NAME(index16)) + (int16_t)more;
-        return INDEX16(mask_cmpeq_epi16_mask)(inside, INDEX16(maskz_loadu_epi16)(inside, row16), (M16)position);
-    }
-    const NAME(index32) position = __builtin_convertvector(first, NAME(index32)) + (int32_t)more;
-    return INDEX32(mask_cmpeq_epi32_mask)(inside, INDEX32(maskz_loadu_epi32)(inside, row32), (M32)position);
-#else
-    INTEGERS v;
-    INTEGER buffer[LANES];
-    if (!edge && bytes == 2)
-        return __builtin_convertvector(*(const NAME(index16) *)row16, INTEGERS) == first + (INTEGER)more;
-    if (!edge)
-        return __builtin_convertvector(*(const NAME(index32) *)row32, INTEGERS) == first + (INTEGER)more;
-    FASTNN_POOL_UNROLL for (int l = 0; l < LANES; l++)
-        buffer[l] = l < fence.low || l >= fence.high ? -1 : bytes == 2 ? row16[l] : row32[l];
-    memcpy(&v, buffer, sizeof v);
-    return v == first + (INTEGER)more;
-#endif
-}
-
-/* sum + v in the lanes that were hit. */
-FASTNN_POOL_INLINE REALS NAME(add_hits)(REALS sum, REALS v, HITS hits) {
-#ifdef FASTNN_POOL_MASKS
-    return (REALS)MM512(mask_add, )(sum, hits, sum, v);
-#else
-    return sum + (REALS)(hits & (INTEGERS)v);
 #endif
 }
 

@@ -174,29 +174,20 @@ static void NAME(plane)(const REAL *x, REAL *y, char *indices, int bytes, const 
 #undef ROWS
 }
 
-/* The gradient for row h and, for each lane, the columns from the start of window j + lane to the next one's. Each element is written
-   once: the windows that cover it are in the rows first <= i < last, and there they are the last few that start no later. */
+/* The gradient of means for row h and, for each lane, the columns from the start of window j + lane to the next one's. The windows that
+   cover an element are in the rows first <= i < last, and there they are the last few that start no later. */
 FASTNN_POOL_INLINE void NAME(gradient_block)(
-    const REAL *dy, const char *indices, int bytes, REAL *dx, fastnn_pooling p, fastnn_strides columns, ptrdiff_t h, ptrdiff_t j,
-    ptrdiff_t first, ptrdiff_t last, fastnn_pool_mode mode, int edge) {
+    const REAL *dy, REAL *dx, fastnn_pooling p, fastnn_strides columns, ptrdiff_t h, ptrdiff_t j, ptrdiff_t first, ptrdiff_t last, int edge) {
     const ptrdiff_t kernel = columns.kernel, stride = columns.stride, at = j * stride - columns.padding;
-    const INTEGERS first_column = (INTEGERS){FASTNN_JOIN(FASTNN_COUNT_, LANES)} * (INTEGER)stride + (INTEGER)at;
     const FENCE left = NAME(fence_at)(at, p.W), right = NAME(fence_at)(at + LANES, p.W);
     REALS sum[2] = {{0}, {0}};
     for (ptrdiff_t i = first; i < last; i++)
         for (ptrdiff_t reached = 0; reached < kernel; reached += stride) {
-            const ptrdiff_t back = reached / stride;
-            const FENCE fence = NAME(fence_at)(j - back, p.OW);
-            const ptrdiff_t o = i * p.OW + j - back;
-            REALS value = NAME(load)(dy + o, edge, fence, 0);
-            if (mode == FASTNN_POOL_MEAN)
-                value *= NAME(weights)(p.column_weights + j - back) * (REAL)p.row_weights[i];
+            const ptrdiff_t window = j - reached / stride;
+            const REALS value = NAME(load)(dy + i * p.OW + window, edge, NAME(fence_at)(window, p.OW), 0);
+            const REALS share = value * (NAME(weights)(p.column_weights + window) * (REAL)p.row_weights[i]);
             for (ptrdiff_t n = 0; n < stride && reached + n < kernel; n++)
-                if (mode == FASTNN_POOL_MEAN)
-                    sum[n] += value;
-                else
-                    sum[n] = NAME(add_hits)(
-                        sum[n], value, NAME(hits)(indices + o * bytes, bytes, first_column, h * p.W + n, edge, fence));
+                sum[n] += share;
         }
     if (stride == 1)
         NAME(store)(dx + h * p.W + at, edge, left, sum[0]);
@@ -206,9 +197,7 @@ FASTNN_POOL_INLINE void NAME(gradient_block)(
     }
 }
 
-FASTNN_POOL_INLINE void NAME(gradient_rows)(
-    const REAL *dy, const char *indices, int bytes, REAL *dx, fastnn_pooling p, fastnn_strides columns, fastnn_pool_mode mode,
-    int single) {
+FASTNN_POOL_INLINE void NAME(gradient_rows)(const REAL *dy, REAL *dx, fastnn_pooling p, fastnn_strides columns, int single) {
     const ptrdiff_t stride = columns.stride, count = (p.W + columns.padding + stride - 1) / stride;
     ptrdiff_t first = 0, last = 0, begin = -p.rows.padding, end = begin + p.rows.kernel; /* of windows last and first */
     for (ptrdiff_t h = 0; h < p.H; h++) {
@@ -223,38 +212,30 @@ FASTNN_POOL_INLINE void NAME(gradient_rows)(
             j = single || j + LANES <= count ? j : count - LANES;
             const ptrdiff_t at = j * stride - columns.padding;
             if (single || at < 0 || at + LANES * stride > p.W || j < (columns.kernel - 1) / stride || j + LANES > p.OW)
-                NAME(gradient_block)(dy, indices, bytes, dx, p, columns, h, j, first, last, mode, 1);
+                NAME(gradient_block)(dy, dx, p, columns, h, j, first, last, 1);
             else
-                NAME(gradient_block)(dy, indices, bytes, dx, p, columns, h, j, first, last, mode, 0);
+                NAME(gradient_block)(dy, dx, p, columns, h, j, first, last, 0);
         }
     }
 }
 
-/* The gradient of a plane, for a stride of 1 or 2, no dilation and positions of 2 or 4 bytes; of means where there are no positions. */
-static void NAME(gradient_plane)(const REAL *dy, const char *indices, int bytes, REAL *dx, const fastnn_pooling *p) {
-    const fastnn_strides columns = p->columns;
-    const int single = columns.padding + p->W <= LANES * columns.stride;
-#define ROWS(kernel, stride, mode)                                                                                     \
-    if (single)                                                                                                        \
-        NAME(gradient_rows)(dy, indices, bytes, dx, *p, (fastnn_strides){kernel, stride, columns.padding, 1}, mode, 1);\
+/* The gradient of the means of a plane, for a stride of 1 or 2. */
+static void NAME(gradient_plane)(const REAL *dy, REAL *dx, const fastnn_pooling *p) {
+    const ptrdiff_t kernel = p->columns.kernel, stride = p->columns.stride, padding = p->columns.padding;
+#define ROWS(kernel, stride)                                                                                           \
+    if (padding + p->W <= LANES * stride)                                                                              \
+        NAME(gradient_rows)(dy, dx, *p, (fastnn_strides){kernel, stride, padding, 1}, 1);                              \
     else                                                                                                               \
-        NAME(gradient_rows)(dy, indices, bytes, dx, *p, (fastnn_strides){kernel, stride, columns.padding, 1}, mode, 0);
-#define MODES(kernel, stride)                                                                                          \
-    if (indices) {                                                                                                     \
-        ROWS(kernel, stride, FASTNN_POOL_ARGMAX)                                                                       \
-    } else {                                                                                                           \
-        ROWS(kernel, stride, FASTNN_POOL_MEAN)                                                                         \
-    }
-    if (columns.kernel == 2 && columns.stride == 2) {
-        MODES(2, 2)
-    } else if (columns.kernel == 3 && columns.stride == 2) {
-        MODES(3, 2)
-    } else if (columns.stride == 2) {
-        MODES(columns.kernel, 2)
+        NAME(gradient_rows)(dy, dx, *p, (fastnn_strides){kernel, stride, padding, 1}, 0);
+    if (kernel == 2 && stride == 2) {
+        ROWS(2, 2)
+    } else if (kernel == 3 && stride == 2) {
+        ROWS(3, 2)
+    } else if (stride == 2) {
+        ROWS(kernel, 2)
     } else {
-        MODES(columns.kernel, 1)
+        ROWS(kernel, 1)
     }
-#undef MODES
 #undef ROWS
 }
 
@@ -271,6 +252,5 @@ static void NAME(gradient_plane)(const REAL *dy, const char *indices, int bytes,
 #undef LANES
 #undef REALS
 #undef INTEGERS
-#undef HITS
 #undef SHUFFLE
 #undef FENCE

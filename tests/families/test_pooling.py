@@ -208,6 +208,42 @@ def test_float32_means_of_large_windows_are_accurate(rng, large):
     np.testing.assert_allclose(dx, 1 / (301 * 300), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "numba"])
+@pytest.mark.parametrize("width", [2, 28, 75])
+def test_float32_sums_that_overflow(name, width):
+    x = np.full((1, 1, 4, width), 3e38, np.float32)
+    x[0, 0, 0, 0] = NAN
+    with fastnn.use_backend(name):
+        y = F.avg_pool2d(x, 2)[0, 0]
+    assert np.isnan(y[0, 0])
+    np.testing.assert_allclose(np.delete(y.ravel(), 0), 3e38, rtol=1e-6)
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape, index", [((2, 3, 9, 33), np.int16), ((1, 1, 200, 170), np.int32)])
+def test_positions_are_as_small_as_the_plane(rng, dtype, shape, index):
+    x = rng.standard_normal(shape).astype(dtype)
+    arguments = (x, (3, 3), (2, 2), (1, 1), (1, 1), False)
+    y, small = dispatch.run(operators.max_pool2d, (*arguments, False))
+    _, wide = dispatch.run(operators.max_pool2d, (*arguments, True))
+    assert (small.dtype, wide.dtype) == (index, np.int64)
+    np.testing.assert_array_equal(small, wide)
+    np.testing.assert_array_equal(x.reshape(*shape[:2], -1)[0, 0][wide[0, 0]], y[0, 0])
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    gradients = [dispatch.run(operators.max_pool2d_backward, (dy, i, *arguments[1:5], shape))[0] for i in (small, wide)]
+    np.testing.assert_array_equal(*gradients)
+
+
+@every_backend
+def test_indices_of_a_tape(rng):
+    x = fastnn.tensor(rng.standard_normal((1, 2, 6, 6)), requires_grad=True)
+    y, indices = F.max_pool2d(x, 2, return_indices=True)
+    assert indices.numpy().dtype == np.int64
+    y.backward(np.ones(y.shape))
+    np.testing.assert_array_equal(np.flatnonzero(x.grad.numpy()[0, 0]), np.sort(indices.numpy()[0, 0].ravel()))
+
+
 @every_backend
 def test_shapes_without_batch_and_empty_batches():
     assert F.max_pool2d(np.zeros((3, 4, 6)), 2).shape == (3, 2, 3)
