@@ -8,7 +8,7 @@ from fastnn.kernels.linear.operators import linear, linear_activated
 
 from .graph import Graph, Node
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh")  # what the products' epilogue can compute, and go back over from its result
+ACTIVATIONS = ("relu", "sigmoid", "tanh")  # what the products' epilogue can compute
 
 
 def drop_dead_code(graph: Graph) -> str:
@@ -31,10 +31,7 @@ def drop_dead_code(graph: Graph) -> str:
 
 
 def fuse_epilogues(graph: Graph) -> str:
-    """Let a linear map compute the activation that alone takes its result; before the backward pass is added, which follows.
-
-    The backward operator then masks the gradient where it reads it, so two passes over the activations are saved each way.
-    """
+    """Let a linear map compute the activation that alone takes its result. (These go back over from their own results.)"""
     readers = Counter(id(value) for node in graph.nodes for value in node.inputs if value is not None)
     readers.update(id(value) for value in graph.outputs)
     makers = {id(node.outputs[0]): node for node in graph.nodes if node.operator is linear}

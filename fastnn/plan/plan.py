@@ -35,7 +35,7 @@ class _Compiled:
         self, model: nn.Module, graph: Graph, notes: list[str], gradients: dict[str, Value], update: Update | None
     ) -> None:
         self.model, self._members, self._generation = model, _members(model), generation["number"]
-        self.notes = [*notes, drop_dead_code(graph)]
+        self.notes = [*notes, drop_dead_code(graph), fuse_epilogues(graph)]
         self.program = Program(graph)
         self.notes.append(self.program.layout.explain())
         self.gradients = {name: self.program.array(value) for name, value in gradients.items()}
@@ -258,11 +258,10 @@ class Plan:
                 graph, results = trace(self.model, inputs)
             if len(results) > 1:
                 raise TypeError(f"model: expected one Tensor as its output, got {len(results)}")
-            notes = [traced(graph), fuse_epilogues(graph)]
-            return _Compiled(self.model, graph, notes, {}, None)
+            return _Compiled(self.model, graph, [traced(graph)], {}, None)
         with _mode(self.model, True), enable_grad():
             graph, (loss, _) = trace(self._loss_and_prediction, inputs)
-        notes = [traced(graph), fuse_epilogues(graph)]
+        notes = [traced(graph)]
         values = {id(value.source): value for value in graph.bound()}
         wanted = {name: values[id(p)] for name, p in self._trained(kind) if id(p) in values}
         gradients = dict(zip(wanted, add_backward(graph, loss, list(wanted.values())), strict=True))
