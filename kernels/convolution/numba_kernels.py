@@ -9,10 +9,12 @@ from ..numba_gemm import sum_run
 from ..numba_support import helper, kernel
 from ..numba_vectors import at, lanes, pointer
 from .numba_depthwise import depthwise, depthwise_dw, depthwise_dx, plane_by_plane, plane_by_plane_dw, plane_by_plane_dx
-from .numba_patches import block_images, multiply_patches, patch_space, spread
+from .numba_patches import block_images, multiply_patches, patch_space, spread, weigh_patches
 from .numba_weights import weight_gradient
 
 PLAIN = (3, 3, 1, 1, 1, 1)  # kernel, stride and dilation of depthwise convolutions that have code of their own
+FEW_INPUTS = 3  # channels for which the gradient of the input goes line by line, unless its sums are not SHORT
+SHORT = 1152
 
 
 @kernel
@@ -26,9 +28,9 @@ def _forward(x, w, b, biased, y, sh, sw, top, left, dh, dw, groups):
     image = inputs * rows * sw * length
     images = block_images(N, P * Q)
     width = 2 * lanes(pointer(y))
-    padded = np.empty(images * image + width, x.dtype)
     workspace = np.empty(patch_space(width, images, P * Q, k), x.dtype)
     offsets = np.empty(k, np.int64)
+    padded = np.empty(images * image + width, x.dtype)
     for c in range(inputs):
         for u in range(KH):
             for v in range(KW):
@@ -42,7 +44,26 @@ def _forward(x, w, b, biased, y, sh, sw, top, left, dh, dw, groups):
             target = at(pointer(y), (n * O + g * outputs) * P * Q)
             multiply_patches(
                 at(pointer(w), g * outputs * k), k, offsets[:0], outputs, k, pointer(padded), offsets, count, image, P, Q, sh * sw * length,
-                at(pointer(b), g * outputs), biased, target, O * P * Q, workspace,
+                at(pointer(b), g * outputs), biased, target, O * P * Q, True, workspace,
+            )  # fmt: skip
+
+
+@kernel
+def _pointwise(x, w, b, biased, y, groups, turned):
+    """A 1x1 convolution without padding: the image is its own patches. With the weights ``turned`` it is the gradient of the input."""
+    N, C, H, W = x.shape
+    O, pixels = y.shape[1], H * W
+    k, outputs = C // groups, O // groups
+    images = block_images(N, pixels)
+    workspace = np.empty(patch_space(2 * lanes(pointer(y)), images, pixels, k), x.dtype)
+    offsets, places = np.arange(k) * pixels, np.arange(k) * outputs
+    w_row, places = (1, places) if turned else (k, places[:0])
+    for n in range(0, N, images):
+        for g in range(groups):
+            source, target = at(pointer(x), (n * C + g * k) * pixels), at(pointer(y), (n * O + g * outputs) * pixels)
+            multiply_patches(
+                at(pointer(w), g * outputs * k), w_row, places, outputs, k, source, offsets, min(images, N - n), C * pixels, 1, pixels, 0,
+                at(pointer(b), g * outputs), biased, target, O * pixels, False, workspace,
             )  # fmt: skip
 
 
@@ -82,7 +103,7 @@ def _dx(dy, w, dx, sh, sw, top, left, dh, dw, groups):
     images = block_images(N, PH * PW)
     width = 2 * lanes(pointer(dx))
     padded = np.empty(images * image + width, dy.dtype)
-    workspace = np.empty(patch_space(width, images, PH * PW, outputs * KH * KW), dy.dtype)
+    workspace = np.empty(patch_space(width, images, PH * PW, outputs * KH * KW) + FEW_INPUTS * SHORT, dy.dtype)
     offsets, places = np.empty(outputs * KH * KW, np.int64), np.empty(outputs * KH * KW, np.int64)
     part = np.empty(images * inputs * PH * PW if sh * sw > 1 else 0, dx.dtype)
     vertical, horizontal = np.empty((KH, 2), np.int64), np.empty((KW, 2), np.int64)
@@ -104,10 +125,16 @@ def _dx(dy, w, dx, sh, sw, top, left, dh, dw, groups):
                 weights, target, step = at(pointer(w), g * outputs * inputs * KH * KW), pointer(part), inputs * ph * pw
                 if sh * sw == 1:
                     target, step = at(pointer(dx), (n * C + g * inputs) * H * W), C * H * W
-                multiply_patches(
-                    weights, KH * KW, places[:k], inputs, k, pointer(padded), offsets, count, image, ph, pw, length,
-                    weights, False, target, step, workspace,
-                )  # fmt: skip
+                if inputs <= FEW_INPUTS and 0 < k <= SHORT:
+                    weigh_patches(
+                        weights, KH * KW, places, inputs, k, pointer(padded), offsets, count, image, ph, pw, length, target, step,
+                        workspace,
+                    )  # fmt: skip
+                else:
+                    multiply_patches(
+                        weights, KH * KW, places[:k], inputs, k, pointer(padded), offsets, count, image, ph, pw, length,
+                        weights, False, target, step, True, workspace,
+                    )  # fmt: skip
                 if sh * sw > 1:
                     _interleave(pointer(part), dx, n, count, g * inputs, inputs, ph, pw, a, b, sh, sw)
 
@@ -141,6 +168,10 @@ def _needed(x, y, w, stride, padding, dilation):
     return np.s_[:, :, top:bottom, left:right], start
 
 
+def _is_pointwise(x, w, y, stride, padding):
+    return w.shape[2:] == stride == (1, 1) and x.shape[2:] == y.shape[2:] and padding[0] == padding[2] == 0
+
+
 def conv2d(x, w, b, stride, padding, dilation, groups, y):
     if w.size == 0:
         y[...] = 0 if b is None else b[:, None, None]
@@ -151,7 +182,9 @@ def conv2d(x, w, b, stride, padding, dilation, groups, y):
         return
     geometry = (*stride, padding[0], padding[2], *dilation)
     bias, biased = w.reshape(-1) if b is None else b, b is not None
-    if w.shape[1] == 1 and groups > 1:
+    if _is_pointwise(x, w, y, stride, padding):
+        _pointwise(x, w, bias, biased, y, groups, False)
+    elif w.shape[1] == 1 and groups > 1:
         if w.shape[2:] + stride + dilation == PLAIN:
             plane_by_plane(x, w, bias, biased, y, padding[0], padding[2])
         else:
@@ -180,7 +213,9 @@ def conv2d_backward(dy, x, w, stride, padding, dilation, groups, dx, dw, db):
     alone = w.shape[1] == 1 and groups > 1
     plain = alone and w.shape[2:] + stride + dilation == PLAIN
     if dx is not None:
-        if plain:
+        if _is_pointwise(x, w, dy, stride, padding):
+            _pointwise(dy, w, w.reshape(-1), False, dx, groups, True)
+        elif plain:
             plane_by_plane_dx(dy, w, dx, padding[0], padding[2])
         elif alone and stride == (1, 1):
             depthwise_dx(dy, w, dx, *geometry[2:])

@@ -8,7 +8,8 @@ go on from one image to the next, since small images do not fill a panel.
 import numpy as np
 
 from ..numba_gemm import BLOCK_COLUMNS, BLOCK_K, next_rows, pack, panel_space, tile_rows
-from ..numba_lines import fill, spread_line
+from ..numba_lines import copy_run, fill, spread_line
+from ..numba_rows import GROUP, weigh_taps
 from ..numba_support import helper
 from ..numba_tiles import TILE_ROWS, tile
 from ..numba_vectors import add, aligned, at, broadcast, lanes, load, load_part, pointer, store, store_part, zero
@@ -53,6 +54,18 @@ def pack_patches(source, offsets, k, runs, found, panel):
 
 
 @helper
+def pack_neighbours(source, offsets, k, runs, found, panel):
+    """The same from an image that was not spread: nothing behind a run is read. Masks are the same for all taps."""
+    size = lanes(source)
+    for r in range(found):
+        column, place, length = runs[3 * r], runs[3 * r + 1], runs[3 * r + 2]
+        for i in range(0, length, size):
+            for p in range(k):
+                part = load_part(source, offsets[p] + place + i, length - i)
+                store_part(panel, 2 * size * p + column + i, part, length - i)
+
+
+@helper
 def store_run(out, rows, column, count, c, c_stride, bias, start):
     """Assign a run of a finished tile to rows of C: on top of what is there (start 2), of a bias for each row (1), or of nothing (0)."""
     size = lanes(out)
@@ -92,8 +105,11 @@ def pack_weights(w, row, places, t, rows, k, panel):
         return
     for p in range(k):
         source, line = at(w, places[t + p]), at(panel, p * width)
-        for i in range(rows):
-            line[i] = source[i * row]
+        if row == 1:
+            copy_run(line, source, rows)
+        else:
+            for i in range(rows):
+                line[i] = source[i * row]
 
 
 @helper
@@ -117,11 +133,30 @@ def _multiply_block(w, row, places, t, m, k, panels, first, count, pixels, bias,
 
 
 @helper
-def multiply_patches(w, w_row, places, m, k, source, offsets, images, image, P, Q, row, bias, biased, y, y_image, workspace):
+def weigh_patches(w, w_row, places, m, k, source, offsets, images, image, P, Q, row, y, y_image, workspace):
+    """The same as ``multiply_patches`` for few rows of weights, line by line: packing would cost more than the product."""
+    weights = pointer(workspace)
+    for i in range(m):
+        for t in range(k):
+            weights[i * k + t] = w[i * w_row + places[t]]
+    for n in range(images):
+        for p in range(P):
+            lines = at(source, n * image + p * row)
+            for t in range(0, k, GROUP):
+                for i in range(m):
+                    line = at(y, n * y_image + (i * P + p) * Q)
+                    taps = at(weights, i * k + t)
+                    weigh_taps(min(GROUP, k - t), Q, taps, 1, lines, at(pointer(offsets), t), line, zero(y), t > 0)
+
+
+@helper
+def multiply_patches(
+    w, w_row, places, m, k, source, offsets, images, image, P, Q, row, bias, biased, y, y_image, spread, workspace
+):
     """y[n][m][P Q] = w (m, k) times the patches of ``images`` images, plus bias.
 
     Weight (i, t) is w[i * w_row + places[t]], or [... + t] without places. The element under tap t for pixel (p, q) of image n is
-    source[offsets[t] + n * image + p * row + q].
+    source[offsets[t] + n * image + p * row + q]; behind the last one of a ``spread`` image there is room for a vector.
     """
     width, pixels = 2 * lanes(y), P * Q
     space = aligned(workspace)
@@ -137,6 +172,9 @@ def multiply_patches(w, w_row, places, m, k, source, offsets, images, image, P, 
                 if columns < width:
                     fill(panel, 0, depth * width, zero(panel))
                 found = find_runs(first + j, columns, P, Q, image, row, runs)
-                pack_patches(source, at(pointer(offsets), t), depth, runs, found, panel)
+                if spread:
+                    pack_patches(source, at(pointer(offsets), t), depth, runs, found, panel)
+                else:
+                    pack_neighbours(source, at(pointer(offsets), t), depth, runs, found, panel)
             start = 2 if t > 0 else 1 if biased else 0
             _multiply_block(w, w_row, places, t, m, depth, panels, first, count, pixels, bias, start, y, y_image, space)
