@@ -59,17 +59,23 @@ def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, ta
 
 
 @helper
-def _place_weights(sums, count, rows, width, run, spaces, inputs, lines, taps, KW, dw, first):
-    """dw[o][c][u][v] from sums[u][v or panel ...][o][(v, c)]"""
-    for i in range(count):
-        for u in range(lines):
-            for v in range(KW):
-                for c in range(inputs):
-                    r = c if taps > 1 else v * inputs + c
-                    panel = r // width
-                    wide = min(width, (run - panel * width + width // 2 - 1) // (width // 2) * (width // 2))
-                    tile = at(sums, ((u * taps + (v if taps > 1 else 0)) * spaces + panel * width) * rows)
-                    dw[first + i, c, u, v] = tile[i * wide + r % width]
+def _place_weights(sums, count, rows, width, run, spaces, inputs, lines, taps, KW, dw):
+    """dw[o][c][u][v] from sums[u][tap][panel][o][element of the panel]; the elements of a run are (v, c), or c where taps are apart."""
+    for t in range(count * lines * KW):
+        i, u, v = t // (lines * KW), t // KW % lines, t % KW
+        tile = at(sums, (u * taps + (v if taps > 1 else 0)) * spaces * rows)
+        target = at(dw, i * inputs * lines * KW + u * KW + v)
+        r = 0 if taps > 1 else v * inputs
+        end = r + inputs
+        while r < end:
+            panel = r // width * width
+            wide = width if run - panel > width // 2 else width // 2
+            stop = min(end, panel + width)
+            source = at(tile, panel * rows + i * wide + r - panel)
+            for c in range(stop - r):
+                target[c * lines * KW] = source[c]
+            target = at(target, (stop - r) * lines * KW)
+            r = stop
 
 
 @kernel
@@ -85,7 +91,11 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
     image = np.empty(rows_x * length * inputs + 4 * size, x.dtype)
     packed = np.empty(P * Q * TILE_ROWS + size, x.dtype)
     tile_space = KH * taps * spaces
-    sums = np.empty((outputs + 1) * tile_space, x.dtype)
+    kept = outputs + 1 if N > 1 else TILE_ROWS  # channels: what one image adds up to is placed at once
+    sums = np.empty(kept * tile_space, x.dtype)
+    if dy.size == 0:
+        fill(pointer(dw), 0, dw.size, zero(pointer(x)))
+        return
     for g in range(groups):
         for n in range(N):
             source = at(pointer(x), (n * C + g * inputs) * H * W)
@@ -93,29 +103,13 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
             i = 0
             while i < outputs:
                 rows = next_rows(outputs - i)
+                tile = at(pointer(sums), i * tile_space if N > 1 else 0)
                 pack(at(pointer(dy), (n * O + g * outputs + i) * P * Q), P * Q, 1, rows, P * Q, tile_rows(rows), pointer(packed))
                 _sum_image(
                     pointer(packed), tile_rows(rows), P, Q, pointer(image), run, spaces, sw * inputs, sh * length * inputs, KH,
-                    dilation_h * length * inputs, taps, dilation_w * inputs, at(pointer(sums), i * tile_space), n > 0,
+                    dilation_h * length * inputs, taps, dilation_w * inputs, tile, n > 0,
                 )  # fmt: skip
+                if n == N - 1:
+                    target = at(pointer(dw), (g * outputs + i) * inputs * KH * KW)
+                    _place_weights(tile, rows, tile_rows(rows), 2 * size, run, spaces, inputs, KH, taps, KW, target)
                 i += rows
-        i = 0
-        while i < outputs:
-            rows = next_rows(outputs - i)
-            if N * P * Q == 0:
-                fill(pointer(sums), 0, sums.size, zero(pointer(x)))
-            _place_weights(
-                at(pointer(sums), i * tile_space),
-                rows,
-                tile_rows(rows),
-                2 * size,
-                run,
-                spaces,
-                inputs,
-                KH,
-                taps,
-                KW,
-                dw,
-                g * outputs + i,
-            )
-            i += rows
