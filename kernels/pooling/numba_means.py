@@ -17,7 +17,7 @@ from ..numba_lines import copy_run, fill, join_phases
 from ..numba_llvm import INT64
 from ..numba_rows import GROUP, weigh_rows, weigh_taps
 from ..numba_support import helper, kernel
-from ..numba_vectors import at, lanes, load, load_part, multiply, pointer, store, store_part, zero
+from ..numba_vectors import add, at, high_pairs, lanes, load, load_part, low_pairs, multiply, pointer, store, store_part, zero
 from .numba_windows import PAIRS, Columns, by_windows
 
 WIDEST = 16  # wider windows are added up in double
@@ -120,13 +120,34 @@ def mean_planes(x, width, stride, padding, rows, columns, y):
             line_means(source, W, last - first, width, stride, padding, pointer(factors), OW, target)
 
 
+@helper
+def _join_pairs(shares, width, count, end, line):
+    """line[:end] = the sums of the shares of windows of stride 2, of 2 or 3 columns."""
+    size = lanes(line)
+    for j in range(0, count, size):
+        odd = load(shares, j)
+        even = add(odd, load(shares, j - 1)) if width == 3 else odd
+        store_part(line, 2 * j, low_pairs(even, odd), end - 2 * j)
+        store_part(line, 2 * j + size, high_pairs(even, odd), end - 2 * j - size)
+
+
+@helper
+def _join_shares(line, width, stride, offsets, count, one, phases, joined):
+    """joined[w] = the sum of the shares of all windows that cover column w, counted from the first of the padding."""
+    size = lanes(line)
+    for phase in range(stride):
+        taps = (width - phase + stride - 1) // stride if phase < width else 0
+        _add_taps(line, offsets, taps, count, one, at(phases, phase * (count + size)))
+    join_phases(phases, stride, count + size, count, joined)
+
+
 @kernel
 def spread_planes(dy, width, stride, padding, rows, columns, by_row, dx):
     """``by_row`` holds the first and the last window that cover each line of dx."""
     planes, H, W = dx.shape
     OH, OW = dy.shape[1:]
     size, before, count = lanes(pointer(dy)), (width - 1) // stride, (W + padding + stride - 1) // stride
-    line = np.zeros(before + count + OW + 2 * size, dy.dtype)  # zeros on both sides of the windows' shares
+    line = np.zeros(before + 1 + count + OW + 2 * size, dy.dtype)  # zeros on both sides of the windows' shares
     phases, joined = np.empty(stride * (count + size), dy.dtype), np.empty(stride * (count + size), dy.dtype)
     weights, factors = np.empty(OH, dy.dtype), np.empty(OW, dy.dtype)
     one, offsets = np.ones(1, dy.dtype), np.arange(before, -1, -1)
@@ -134,21 +155,24 @@ def spread_planes(dy, width, stride, padding, rows, columns, by_row, dx):
         weights[i] = 1 / np.float64(rows[i, 2])
     for j in range(OW):
         factors[j] = 1 / np.float64(columns[j, 2])
-    shares = at(pointer(line), before)
-    for h in range(planes * H):
-        first, last, target = by_row[h % H, 0], by_row[h % H, 1], at(pointer(dx), h * W)
-        if h % H > 0 and first == by_row[h % H - 1, 0] and last == by_row[h % H - 1, 1]:
-            copy_run(target, at(target, -W), W)
-            continue
-        source = at(pointer(dy), (h // H * OH + first) * OW)
-        _add_lines(at(pointer(weights), first), 1, source, OW, last + 1 - first, OW, shares)
-        _scale(shares, pointer(factors), OW)
-        for phase in range(stride):
-            taps = (width - phase + stride - 1) // stride if phase < width else 0
-            goal = at(pointer(phases), phase * (count + size))
-            _add_taps(pointer(line), offsets, taps, count, pointer(one), goal)
-        join_phases(pointer(phases), stride, count + size, count, pointer(joined))
-        copy_run(target, at(pointer(joined), padding), W)
+    shares, pairs = at(pointer(line), before), stride == 2 and 2 <= width <= 3
+    for p in range(planes):
+        for h in range(H):
+            first, last, target = by_row[h, 0], by_row[h, 1], at(pointer(dx), (p * H + h) * W)
+            if h > 0 and first == by_row[h - 1, 0] and last == by_row[h - 1, 1]:
+                copy_run(target, at(target, -W), W)
+                continue
+            source = at(pointer(dy), (p * OH + first) * OW)
+            _add_lines(at(pointer(weights), first), 1, source, OW, last + 1 - first, OW, shares)
+            _scale(shares, pointer(factors), OW)
+            if pairs and padding == 0:
+                _join_pairs(shares, width, count, W, target)
+            else:
+                if pairs:
+                    _join_pairs(shares, width, count, stride * count, pointer(joined))
+                else:
+                    _join_shares(pointer(line), width, stride, offsets, count, pointer(one), pointer(phases), pointer(joined))
+                copy_run(target, at(pointer(joined), padding), W)
 
 
 @kernel
