@@ -169,7 +169,8 @@ def conv2d(
 
     Notes
     -----
-    An input that is not C-contiguous is copied.
+    An input that is not C-contiguous is copied. A 3x3 kernel of stride 1 over 64 channels or more may be computed by Winograd's minimal
+    filtering (Lavin and Gray, 2016); see ``fastnn.set_convolution_precision``.
 
     Examples
     --------
