@@ -11,7 +11,7 @@ cdef enum:
 
 
 cdef inline double sum_of(const real* x, Py_ssize_t n) noexcept nogil:
-    """The sum of n contiguous elements."""
+    """The sum of n elements, in double."""
     cdef double lanes[LANES]
     cdef double total = 0
     cdef Py_ssize_t i = 0, j
@@ -23,12 +23,20 @@ cdef inline double sum_of(const real* x, Py_ssize_t n) noexcept nogil:
         for j in range(LANES):
             lanes[j] += x[i + j]
         i += LANES
+    while i + 8 <= n:
+        for j in range(8):
+            lanes[j] += x[i + j]
+        i += 8
     while i < n:
         total = total + x[i]
         i += 1
-    for j in range(LANES):
-        total = total + lanes[j]
-    return total
+    for j in range(16):
+        lanes[j] += lanes[j + 16]
+    for j in range(8):
+        lanes[j] += lanes[j + 8]
+    for j in range(4):
+        lanes[j] += lanes[j + 4]
+    return total + ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3]))
 
 
 cdef inline void fill(real* x, real value, Py_ssize_t n) noexcept nogil:
