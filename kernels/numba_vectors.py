@@ -207,7 +207,7 @@ def _of_two(docstring, indices):
     @intrinsic
     def function(typingctx, a, b):
         def codegen(context, builder, signature, args):
-            return llvm.shuffle(builder, *args, indices(a.lanes))
+            return llvm.shuffle(builder, args[0], args[1], indices(a.lanes))
 
         return a(a, b), codegen
 

@@ -55,9 +55,8 @@ class Columns:
     def split(self, loaded, width):
         """Elements 0 .. width - 1 of windows of stride 2."""
         lanes = self.vector.count
-        return [
-            llvm.shuffle(self.builder, *loaded[n // 2 * 2 : n // 2 * 2 + 2], range(n % 2, 2 * lanes, 2)) for n in range(width)
-        ]
+        halves = [loaded[n // 2 * 2 :][:2] for n in range(width)]
+        return [llvm.shuffle(self.builder, a, b, range(n % 2, 2 * lanes, 2)) for n, (a, b) in enumerate(halves)]
 
     def neighbours(self, row, shift):
         """One element of windows of stride 1."""
