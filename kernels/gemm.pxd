@@ -39,6 +39,7 @@ cdef extern from "simd/transpose.h" nogil:
 cdef enum:
     BLOCK_K = 512           # depth of a block in float32: a panel of A (28 KiB) stays in L1
     BLOCK_BYTES = 2048      # and in bytes
+    SHORT_BYTES = 1536      # depth of a panel of B that is packed for few rows alone, and then stays in L1
     BLOCK_ROWS = 112        # rows of A that are packed at a time, whole cache lines where they run along m
     IN_PLACE_ROWS = 48      # rows of C up to which packing B costs more than it saves, where its rows run along n
     IN_PLACE_COLUMNS = 256  # and columns of C up to which packing A does
@@ -69,21 +70,19 @@ cdef inline void pack_transposed(
     const real* source, Py_ssize_t stride, Py_ssize_t count, Py_ssize_t k, Py_ssize_t width, real* panel
 ) noexcept nogil:
     """panel[p][i] = source[i * stride + p]"""
-    cdef Py_ssize_t lanes = VECTOR_BYTES // sizeof(real), i = 0, p, rows
+    cdef Py_ssize_t lanes = VECTOR_BYTES // sizeof(real), i, p = 0, rows
     cdef const real* first
-    while i < width:
-        rows = max(0, min(lanes, count - i))
-        first = source + (i * stride if rows else 0)
-        p = 0
-        while p < k:
+    while p < k:
+        i = 0
+        while i < width:
+            rows = max(0, min(lanes, count - i))
+            first = source + (i * stride if rows else 0) + p
             if real is float:
-                transpose_part_f32(
-                    first + p, stride, rows, min(lanes, k - p), panel + p * width + i, width, min(lanes, width - i))
+                transpose_part_f32(first, stride, rows, min(lanes, k - p), panel + p * width + i, width, min(lanes, width - i))
             else:
-                transpose_part_f64(
-                    first + p, stride, rows, min(lanes, k - p), panel + p * width + i, width, min(lanes, width - i))
-            p += lanes
-        i += lanes
+                transpose_part_f64(first, stride, rows, min(lanes, k - p), panel + p * width + i, width, min(lanes, width - i))
+            i += lanes
+        p += lanes
 
 
 cdef inline void pack(
@@ -177,22 +176,26 @@ cdef inline void activated_product(
     real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
     const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
     const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation, char* workspace,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint few_rows, int activation, char* workspace,
 ) noexcept nogil:
     """C (m, n) = start + A (m, k) B (k, n) and its activation, on one thread.
 
+    With ``few_rows``, of the whole matrix, panels of B are packed one at a time and so short that they stay in L1.
+
     ``start`` is C itself, a matrix, one row for all (start_row 0) or NULL. ``workspace`` has ``gemm_workspace`` bytes.
     """
-    cdef Py_ssize_t width = TILE_BYTES // sizeof(real), most = BLOCK_BYTES // sizeof(real)
+    cdef Py_ssize_t width = TILE_BYTES // sizeof(real)
+    cdef Py_ssize_t most = (SHORT_BYTES if few_rows else BLOCK_BYTES) // sizeof(real)
+    cdef Py_ssize_t at_once = width if few_rows else <Py_ssize_t> BLOCK_COLUMNS
     cdef real* packed_b = <real*> workspace
-    cdef real* packed_a = packed_b + most * (BLOCK_COLUMNS + width) if n > IN_PLACE_COLUMNS else <real*> NULL
+    cdef real* packed_a = packed_b + most * (BLOCK_COLUMNS + width) if n > IN_PLACE_COLUMNS and not few_rows else <real*> NULL
     cdef bint in_place = b_column == 1 and m <= IN_PLACE_ROWS
     cdef Py_ssize_t j = 0, p, whole, columns, depth
     cdef const real* block
     if m == 0:
         return
     while j < n:
-        columns = min(<Py_ssize_t> BLOCK_COLUMNS, n - j)
+        columns = min(at_once, n - j)
         p = 0
         while p == 0 or p < k:
             depth = min(most, k - p)
@@ -206,7 +209,7 @@ cdef inline void activated_product(
                 activation if p + depth >= k else <int> IDENTITY,
             )
             p += most
-        j += BLOCK_COLUMNS
+        j += at_once
 
 
 cdef inline void product(
@@ -216,7 +219,7 @@ cdef inline void product(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, char* workspace,
 ) noexcept nogil:
     """``activated_product`` without activation."""
-    activated_product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, IDENTITY, workspace)
+    activated_product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, False, IDENTITY, workspace)
 
 
 cdef inline void product_with_panels(

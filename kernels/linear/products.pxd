@@ -6,10 +6,13 @@ The way depends on the shapes alone, never on the number of threads, and so do t
 from cython.parallel cimport prange
 
 from fastnn.kernels.arrays cimport offset, real
-from fastnn.kernels.gemm cimport TILE_BYTES, TILE_ROWS, activate, activated_product, gemm_workspace, product_with_panels
-from fastnn.kernels.linear.vectors cimport DOT_ROWS, PASS_CHUNK, dots, passes
+from fastnn.kernels.gemm cimport IN_PLACE_ROWS, TILE_BYTES, TILE_ROWS, activate, activated_product, gemm_workspace, product_with_panels
+from fastnn.kernels.linear.vectors cimport DOT_ROWS, DOT_SHARED, PASS_CHUNK, dots, passes
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.scratch cimport scratch
+
+cdef enum:
+    FEW_ROWS = 256  # of C, up to which one panel of B at a time beats a block of them: by 10 % at 128x784x256, slower by 10 % at 512 cubed
 
 
 cdef inline Py_ssize_t share(Py_ssize_t length, int threads, Py_ssize_t multiple) noexcept nogil:
@@ -71,7 +74,7 @@ cdef inline int blocks(
 ) noexcept nogil:
     """The blocked product; threads share out the longer side of C. Returns 0, or -1 without memory."""
     cdef int threads = threads_for(m * n * k // 16), t, failed = 0
-    cdef bint by_rows = m >= n
+    cdef bint by_rows = m >= n, few_rows = m <= FEW_ROWS and (b_column != 1 or m > IN_PLACE_ROWS)
     cdef Py_ssize_t width = TILE_BYTES // sizeof(real)
     cdef Py_ssize_t step = share(m, threads, TILE_ROWS) if by_rows else share(n, threads, width)
     cdef Py_ssize_t begin
@@ -80,7 +83,7 @@ cdef inline int blocks(
         workspace = scratch(gemm_workspace(sizeof(real)))
         if workspace == NULL:
             return -1
-        activated_product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, activation, workspace)
+        activated_product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, few_rows, activation, workspace)
         return 0
     for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
         workspace = scratch(gemm_workspace(sizeof(real)))
@@ -90,19 +93,23 @@ cdef inline int blocks(
         elif by_rows and begin < m:
             activated_product(
                 c + begin * c_row, c_row, offset(start, begin * start_row), start_row,
-                a + begin * a_row, a_row, a_k, b, b_k, b_column, min(step, m - begin), n, k, activation, workspace,
+                a + begin * a_row, a_row, a_k, b, b_k, b_column, min(step, m - begin), n, k, few_rows, activation, workspace,
             )
         elif not by_rows and begin < n:
             activated_product(
                 c + begin, c_row, offset(start, begin), start_row,
-                a, a_row, a_k, b + begin * b_column, b_k, b_column, m, min(step, n - begin), k, activation, workspace,
+                a, a_row, a_k, b + begin * b_column, b_k, b_column, m, min(step, n - begin), k, few_rows, activation, workspace,
             )
     return -failed
 
 
 cdef inline bint prefers_dots(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
-    """Whether products of whole rows beat the blocked product, both operands' rows running along k."""
-    return min(m, n) <= 8
+    """Whether products of whole rows beat the blocked product, both operands' rows running along k.
+
+    Measured where they meet: 3 rows or columns at k = 32, 4 at 64, 6 from 128 on (twice the rows that share a load); at 8 and more the
+    blocked product wins, up to twofold.
+    """
+    return min(m, n) <= min(<Py_ssize_t> 2 * DOT_SHARED, 2 + k // 32)
 
 
 cdef inline int multiply(
