@@ -3,6 +3,8 @@
 A function of a = |x| is cut at s = 1 + scale a = 2^k (1 + j/8), k < 4, j < 8, into 32 intervals, which the bits 20 to 24 of s tell apart
 and one permutation of two AVX-512 registers looks up. Each interval has a polynomial of degree 4 in r = a - center; without the
 center Horner's rule loses four units of the last place where a is 2. In the last interval the function is its limit.
+
+The logistic function, whose small values count as much as its large ones, has polynomials of degree 5 in r = x - k width, k from -16 to 15.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import erfc
+from scipy.special import erfc  # type: ignore[import-untyped]
 
 Array = np.ndarray
 INTERVALS, DEGREE, POINTS = 32, 4, 300
+WIDTH = 0.625  # of the logistic function's intervals; its products with k are exact
 
 
 def tail(a: Array) -> Array:
@@ -58,17 +61,26 @@ FUNCTIONS = {
 }
 
 
-def fit(function: Function, low: float, high: float, center: float, known: dict[int, float]) -> Array:
+def logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x))."""
+    return 1 / (1 + np.exp(-x))
+
+
+def fit(
+    value: Callable[[Array], Array], weight: Callable[[Array], Array], low: float, high: float, center: float, degree: int,
+    known: dict[int, float],
+) -> Array:  # fmt: skip
     """Coefficients in float32; each is rounded before the lower ones are fitted, so that they make up for it."""
     nodes = np.cos(np.pi * (np.arange(POINTS) + 0.5) / POINTS)
-    a = np.maximum((high + low) / 2 + (high - low) / 2 * (1 + 1e-4) * nodes, 1e-9).astype(np.longdouble)
-    r, weight, y = a - center, function.weight(a), function.value(a)
-    found = {power: np.longdouble(value) for power, value in known.items()}
-    for power in (p for p in range(DEGREE, -1, -1) if p not in known):
+    a = ((high + low) / 2 + (high - low) / 2 * (1 + 1e-4) * nodes).astype(np.longdouble)
+    a = np.maximum(a, 1e-9) if low == 0 else a
+    r, scale, y = a - center, weight(a), value(a)
+    found = {power: np.longdouble(number) for power, number in known.items()}
+    for power in (p for p in range(degree, -1, -1) if p not in known):
         free = [p for p in range(power, -1, -1) if p not in known]
-        rest = ((y - sum(c * r**p for p, c in found.items())) * weight).astype(np.float64)
-        found[power] = np.longdouble(np.float32(minimax(np.stack([r**p * weight for p in free], 1).astype(np.float64), rest)[0]))
-    return np.array([found[p] for p in range(DEGREE + 1)], np.float32)
+        rest = ((y - sum(c * r**p for p, c in found.items())) * scale).astype(np.float64)
+        found[power] = np.longdouble(np.float32(minimax(np.stack([r**p * scale for p in free], 1).astype(np.float64), rest)[0]))
+    return np.array([found[p] for p in range(degree + 1)], np.float32)
 
 
 def minimax(basis: Array, target: Array) -> Array:
@@ -94,26 +106,43 @@ def table(function: Function) -> tuple[np.float32, Array]:
     rows = np.zeros((DEGREE + 2, INTERVALS), np.float32)
     for i in range(INTERVALS - 1):
         center = np.float32((edges[i] + edges[i + 1]) / 2) if i else np.float32(0)
-        coefficients = fit(function, edges[i], edges[i + 1], float(center), {} if i else function.first)
+        known = {} if i else function.first
+        coefficients = fit(function.value, function.weight, edges[i], edges[i + 1], float(center), DEGREE, known)
         rows[:, (i + 24) % INTERVALS] = [*coefficients, center]
     rows[0, (INTERVALS - 1 + 24) % INTERVALS] = function.limit
     return scale, rows
 
 
+def logistic_table() -> Array:
+    """One row for each power; columns in the order of the low bits of k."""
+    rows = np.zeros((DEGREE + 2, INTERVALS), np.float32)
+    for k in range(-INTERVALS // 2, INTERVALS // 2):
+        low, high = (k - 0.5) * WIDTH, (k + 0.5) * WIDTH
+        rows[:, k % INTERVALS] = fit(logistic, lambda x: 1 / logistic(x), low, high, k * WIDTH, DEGREE + 1, {})
+    return rows
+
+
+def show(name: str, rows: Array) -> None:
+    """Print an array in C."""
+    print(f"static alignas(64) const float fastnn_{name}_table[{len(rows)}][{INTERVALS}] = {{")
+    for row in rows:
+        numbers = [f"{value:.8e}f" for value in row]
+        print("    {" + ",\n     ".join(", ".join(numbers[i : i + 7]) for i in range(0, INTERVALS, 7)) + "},")
+    print("};")
+
+
 def main() -> None:
     """Print the header."""
     print(
-        "/* Written by `python -m benchmarks.fit_tables`. Columns are intervals; rows coefficients from the constant up, then centers. */"
+        "/* Written by `python -m benchmarks.fit_tables`. A column is an interval, a row a coefficient, the last one the center. */"
     )
     print("#ifndef FASTNN_TABLES_H\n#define FASTNN_TABLES_H\n\n#include <stdalign.h>")
     for name, function in FUNCTIONS.items():
         scale, rows = table(function)
         print(f"\nstatic const float fastnn_{name}_scale = {scale:.9g}f, fastnn_{name}_top = {np.float32(function.top):.9g}f;")
-        print(f"static alignas(64) const float fastnn_{name}_table[{len(rows)}][{INTERVALS}] = {{")
-        for row in rows:
-            numbers = [f"{value:.8e}f" for value in row]
-            print("    {" + ",\n     ".join(", ".join(numbers[i : i + 7]) for i in range(0, INTERVALS, 7)) + "},")
-        print("};")
+        show(name, rows)
+    print(f"\nstatic const float fastnn_sigmoid_width = {WIDTH}f;")
+    show("sigmoid", logistic_table())
     print("\n#endif")
 
 

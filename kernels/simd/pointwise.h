@@ -1,8 +1,8 @@
 /* Elementary functions of a tile: FASTNN_TILE numbers side by side, in place. A tile that is a local variable stays in registers.
 
    With AVX-512 and float32 they are written by hand: tables of 32 entries are looked up by permutation, and exp leaves its exponent to
-   `scalef`. tanh, 1 - exp(-a), gelu and its derivative are piecewise polynomials (see benchmarks/fit_tables.py): eight cycles for 16
-   numbers where a quotient costs 20. Elsewhere the loops run over the functions of elementary.h and become vector code.
+   `scalef`. tanh, 1 - exp(-a), gelu, its derivative and the logistic function are piecewise polynomials (see
+   benchmarks/fit_tables.py): eight cycles for 16 numbers, where one division takes ten. Elsewhere the loops run over the functions of elementary.h and become vector code.
    The docstrings of fastnn.functional name the bounds of the errors; tests/families/test_activation.py holds them. */
 #ifndef FASTNN_POINTWISE_H
 #define FASTNN_POINTWISE_H
@@ -117,6 +117,39 @@ static inline __m512 fastnn_vector_sigmoid(__m512 x) {
     return _mm512_fmadd_ps(_mm512_fnmadd_ps(divisor, y, e), reciprocal, y);
 }
 
+/* The same where |x| < 15.5 widths, by a polynomial around the nearest multiple of the width. */
+static inline __m512 fastnn_vector_near_sigmoid(__m512 x) {
+    const __m512 magic = FASTNN_ALL(12582912.0f);
+    const __m512 lifted = _mm512_fmadd_ps(x, FASTNN_ALL(1.0f / fastnn_sigmoid_width), magic);
+    const __m512i index = _mm512_castps_si512(lifted);
+    const __m512 r = _mm512_fnmadd_ps(_mm512_sub_ps(lifted, magic), FASTNN_ALL(fastnn_sigmoid_width), x);
+    __m512 p = fastnn_look_up(fastnn_sigmoid_table[5], index);
+#pragma GCC unroll 5
+    for (int power = 4; power >= 0; power--)
+        p = _mm512_fmadd_ps(p, r, fastnn_look_up(fastnn_sigmoid_table[power], index));
+    return p;
+}
+
+/* Which numbers the polynomials do not reach; NaN is none of them. */
+static inline __mmask16 fastnn_far(__m512 x) {
+    return _mm512_cmp_ps_mask(_mm512_abs_ps(x), FASTNN_ALL(15.5f * fastnn_sigmoid_width), _CMP_GE_OQ);
+}
+
+/* Any number, by the method that its own size asks for: bits must not depend on the neighbours. */
+static inline __m512 fastnn_vector_far_sigmoid(__m512 x) {
+    return _mm512_mask_mov_ps(fastnn_vector_near_sigmoid(x), fastnn_far(x), fastnn_vector_sigmoid(x));
+}
+
+/* The largest size in a tile, NaN passed over. */
+static inline __m512 fastnn_largest_size(const float *x) {
+    enum { LARGER_SIZE = 11 };
+    __m512 size = _mm512_setzero_ps();
+#pragma GCC unroll 8
+    for (int i = 0; i < FASTNN_TILE; i += 16)
+        size = _mm512_range_ps(size, _mm512_loadu_ps(x + i), LARGER_SIZE);
+    return size;
+}
+
 #define FASTNN_TILE_LOOP(name)                                                                                      \
     _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += 16)                                               \
         _mm512_storeu_ps(x + i, fastnn_vector_##name(_mm512_loadu_ps(x + i)));
@@ -126,19 +159,36 @@ static inline __m512 fastnn_vector_sigmoid(__m512 x) {
         x[i] = fastnn_##name##_f32(x[i]);
 #endif
 
-#define FASTNN_DEFINE_TILE(name)                                                                                    \
-    static inline __attribute__((always_inline)) void fastnn_##name##_tile_f32(float *x) { FASTNN_TILE_LOOP(name) } \
+#define FASTNN_DEFINE_NARROW_TILE(name)                                                                             \
+    static inline __attribute__((always_inline)) void fastnn_##name##_tile_f32(float *x) { FASTNN_TILE_LOOP(name) }
+
+#define FASTNN_DEFINE_WIDE_TILE(name)                                                                               \
     static inline __attribute__((always_inline)) void fastnn_##name##_tile_f64(double *x) {                         \
         for (int i = 0; i < FASTNN_TILE; i++)                                                                       \
             x[i] = fastnn_##name##_f64(x[i]);                                                                       \
     }
 
+#define FASTNN_DEFINE_TILE(name) FASTNN_DEFINE_NARROW_TILE(name) FASTNN_DEFINE_WIDE_TILE(name)
+
 FASTNN_DEFINE_TILE(exp)
 FASTNN_DEFINE_TILE(decay)
 FASTNN_DEFINE_TILE(tanh)
-FASTNN_DEFINE_TILE(sigmoid)
 FASTNN_DEFINE_TILE(gelu)
 FASTNN_DEFINE_TILE(gelu_slope)
+FASTNN_DEFINE_WIDE_TILE(sigmoid)
+
+#if defined(__AVX512F__)
+/* Seldom is a number of a tile so large that the polynomials do not reach it. */
+static inline __attribute__((always_inline)) void fastnn_sigmoid_tile_f32(float *x) {
+    if (__builtin_expect(fastnn_far(fastnn_largest_size(x)) == 0, 1)) {
+        FASTNN_TILE_LOOP(near_sigmoid)
+    } else {
+        FASTNN_TILE_LOOP(far_sigmoid)
+    }
+}
+#else
+FASTNN_DEFINE_NARROW_TILE(sigmoid)
+#endif
 
 /* take: tile = from, and fetches what lies a little further on. put: to = tile; past the caches where `past` is set and `to` aligned to 64
    bytes. Both move whole vectors: GCC keeps a tile in memory that a loop over numbers filled. */
