@@ -32,13 +32,13 @@ def _max(x, rows, columns, return_indices):
 def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
     parameters = list(zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True))
     counts = [output_length(*axis, ceil_mode) for axis in parameters]
-    windows = [_strided(size, count, *axis) for (size, *axis), count in zip(parameters, counts, strict=True)]
-    return _max(x, *windows, return_indices)
+    rows, columns = (_strided(size, count, *axis) for (size, *axis), count in zip(parameters, counts, strict=True))
+    return _max(x, rows, columns, return_indices)
 
 
 def adaptive_max_pool2d(x, output_size, return_indices):
-    windows = [_adaptive(size, count) for size, count in zip(x.shape[2:], output_size, strict=True)]
-    return _max(x, *windows, return_indices)
+    rows, columns = (_adaptive(size, count) for size, count in zip(x.shape[2:], output_size, strict=True))
+    return _max(x, rows, columns, return_indices)
 
 
 def max_pool2d_backward(dy, indices, kernel_size, stride, padding, dilation, x_shape):
