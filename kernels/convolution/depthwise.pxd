@@ -34,9 +34,9 @@ cdef extern from "simd/depthwise.h" nogil:
 cdef enum:
     MOST_KERNEL = 7
     BLOCK_UNITS = 256     # vectors of pixels in a block
-    BAND_ROWS = 16        # of pixels
-    BAND_UNITS = 64
-    BANDS = 32
+    BAND_ROWS = 28        # of pixels
+    BAND_UNITS = 84
+    BANDS = 16
     CHANNELS = 16         # whose sums are kept side by side while the images pass
     BATCH = 8             # small planes that are copied before the first is used, so that no load waits for a store
     BATCH_BYTES = 16384
