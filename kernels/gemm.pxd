@@ -1,7 +1,7 @@
 """Blocked matrix product on packed panels; operands of any strides, so that transposes need no copy.
 
-The scheme is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a block of B is packed into
-panels as wide as the register tile, then rows of A stream against it. Every element of C is summed in ascending order of k,
+The scheme is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a block of B is packed
+into panels as wide as the register tile, then rows of A stream against it. Every element of C is summed in ascending order of k,
 whatever the blocking, so that splitting rows or columns among threads never changes a bit.
 """
 
@@ -24,7 +24,8 @@ cdef extern from "simd/tile.h" nogil:
 
 cdef extern from "simd/transpose.h" nogil:
     void transpose_f32 "fastnn_transpose_block_f32"(const float* source, Py_ssize_t stride, float* out, Py_ssize_t width) noexcept
-    void transpose_f64 "fastnn_transpose_block_f64"(const double* source, Py_ssize_t stride, double* out, Py_ssize_t width) noexcept
+    void transpose_f64 "fastnn_transpose_block_f64"(
+        const double* source, Py_ssize_t stride, double* out, Py_ssize_t width) noexcept
     void transpose_part_f32 "fastnn_transpose_part_f32"(
         const float* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t columns,
         float* out, Py_ssize_t width, Py_ssize_t padded) noexcept
@@ -146,8 +147,8 @@ cdef inline void multiply_block(
 ) noexcept nogil:
     """C = start + A B and its activation, of a block of B that the caches hold.
 
-    Panels of ``panel`` columns of B, a multiple of a tile's, lie ``pitch`` elements apart. Columns that fill no tile are in ``edge``,
-    padded. Rows of A are packed where ``packed_a`` is given.
+    Panels of ``panel`` columns of B, a multiple of a tile's, lie ``pitch`` elements apart. Columns that fill no tile are in
+    ``edge``, padded. Rows of A are packed where ``packed_a`` is given.
     """
     cdef Py_ssize_t width = TILE_BYTES // sizeof(real), step = even_part(m, TILE_ROWS)
     cdef Py_ssize_t block = BLOCK_ROWS // step * step, i = 0, j, rows

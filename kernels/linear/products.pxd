@@ -6,13 +6,15 @@ The way depends on the shapes alone, never on the number of threads, and so do t
 from cython.parallel cimport prange
 
 from fastnn.kernels.arrays cimport offset, real
-from fastnn.kernels.gemm cimport IN_PLACE_ROWS, TILE_BYTES, TILE_ROWS, activate, activated_product, gemm_workspace, product_with_panels
+from fastnn.kernels.gemm cimport (
+    IN_PLACE_ROWS, TILE_BYTES, TILE_ROWS, activate, activated_product, gemm_workspace, product_with_panels)
 from fastnn.kernels.linear.vectors cimport DOT_ROWS, DOT_SHARED, PASS_CHUNK, dots, passes
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.scratch cimport scratch
 
 cdef enum:
-    FEW_ROWS = 256  # of C, up to which one panel of B at a time beats a block of them: by 10 % at 128x784x256, slower by 10 % at 512 cubed
+    # Rows of C up to which one panel of B at a time beats a block of them: 10 % faster at 128x784x256, 10 % slower at 512 cubed.
+    FEW_ROWS = 256
 
 
 cdef inline Py_ssize_t share(Py_ssize_t length, int threads, Py_ssize_t multiple) noexcept nogil:
@@ -106,8 +108,8 @@ cdef inline int blocks(
 cdef inline bint prefers_dots(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
     """Whether products of whole rows beat the blocked product, both operands' rows running along k.
 
-    Measured where they meet: 3 rows or columns at k = 32, 4 at 64, 6 from 128 on (twice the rows that share a load); at 8 and more the
-    blocked product wins, up to twofold.
+    Measured where they meet: 3 rows or columns at k = 32, 4 at 64, 6 from 128 on (twice the rows that share a load); at 8 and
+    more the blocked product wins, up to twofold.
     """
     return min(m, n) <= min(<Py_ssize_t> 2 * DOT_SHARED, 2 + k // 32)
 
@@ -118,7 +120,7 @@ cdef inline int multiply(
     const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
 ) noexcept nogil:
-    """C (m, n) = start + A (m, k) B (k, n) and its activation, where start is one row or NULL. Returns 0, or -1 without memory."""
+    """C (m, n) = start + A (m, k) B (k, n) and its activation. Start is one row or NULL. Returns 0, or -1 without memory."""
     if m == 0 or n == 0:
         return 0
     if a_k == 1 and b_k == 1 and prefers_dots(m, n, k):
@@ -158,4 +160,6 @@ cdef inline void multiply_panels(
                 c + begin * n, n, start, a + begin * k, panels, panel, panel * k, min(step, m - begin), n, k, activation)
         elif not by_rows and begin < n:
             product_with_panels(
-                c + begin, n, offset(start, begin), a, panels + begin * k, panel, panel * k, m, min(step, n - begin), k, activation)
+                c + begin, n, offset(start, begin), a, panels + begin * k, panel, panel * k, m, min(step, n - begin), k,
+                activation,
+            )

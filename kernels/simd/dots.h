@@ -1,7 +1,7 @@
 /* Dot products of rows that lie contiguous in memory: eight rows of one matrix with one to three of another, read in place.
 
-   Every product has a vector of partial sums. At the end eight such vectors are added crosswise, as a transposition goes: each round
-   halves the lanes of a sum and the number of vectors, so that eight sums leave in one vector. */
+   Every product has a vector of partial sums. At the end eight such vectors are added crosswise, as a transposition goes: each
+   round halves the lanes of a sum and the number of vectors, so that eight sums leave in one vector. */
 #ifndef FASTNN_DOTS_H
 #define FASTNN_DOTS_H
 
@@ -56,7 +56,7 @@
         }                                                                                                           \
     }                                                                                                               \
                                                                                                                     \
-    /* out[s * DOT_ROWS + i] = w[i] x[s], for 0 < rows <= DOT_ROWS of w (the rest of out repeats the last one) and shared of x */ \
+    /* out[s * DOT_ROWS + i] = w[i] x[s], for 0 < rows <= DOT_ROWS of w (the others repeat the last one) */         \
     FASTNN_INLINE void fastnn_dots_of_##suffix(                                                                     \
         const int shared, ptrdiff_t k, const real *w, ptrdiff_t w_row, ptrdiff_t rows, const real *x, ptrdiff_t x_row, \
         real *out) {                                                                                                \

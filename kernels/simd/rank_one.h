@@ -55,7 +55,8 @@
         enum { lanes = FASTNN_VECTOR_BYTES / sizeof(real) };                                                        \
         const real *from[2];                                                                                        \
         real *to[2], scale[FASTNN_PASS_ROWS];                                                                       \
-        const int alike = product && dw_row * sizeof(real) % FASTNN_VECTOR_BYTES == 0; /* all rows begin at the same place in a line */ \
+        /* Do all rows begin at the same place in a line? */                                                        \
+        const int alike = product && dw_row * sizeof(real) % FASTNN_VECTOR_BYTES == 0;                              \
         ptrdiff_t j = alike ? (-(uintptr_t)dw & (FASTNN_VECTOR_BYTES - 1)) / sizeof(real) : 0;                      \
         FASTNN_UNROLL for (int g = 0; g < 2; g++) {                                                                 \
             from[g] = w + 3 * g * w_row;                                                                            \
@@ -82,7 +83,8 @@
         for (; rows > 0; d += FASTNN_PASS_ROWS, rows -= FASTNN_PASS_ROWS) {                                         \
             if (rows < FASTNN_PASS_ROWS)                                                                            \
                 for (ptrdiff_t i = 0; i < rows; i++)                                                                \
-                    fastnn_pass_of_##suffix(1, dx != NULL, dw != NULL, 0, n, d + i, w + i * w_row, 0, x, dx, dw + i * dw_row, 0); \
+                    fastnn_pass_of_##suffix(                                                                        \
+                        1, dx != NULL, dw != NULL, 0, n, d + i, w + i * w_row, 0, x, dx, dw + i * dw_row, 0);       \
             else if (!dw)                                                                                           \
                 fastnn_pass_of_##suffix(FASTNN_PASS_ROWS, 1, 0, 0, n, d, w, w_row, x, dx, dw, dw_row);              \
             else if (!dx)                                                                                           \

@@ -61,9 +61,9 @@ FASTNN_DEFINE_PARTS(float, f32, ps)
 FASTNN_DEFINE_PARTS(double, f64, pd)
 
 #define FASTNN_DEFINE_TILE(real, suffix)                                                                            \
-    /* c = start + sum over k of a[k] b[k]^T in (rows, columns), where start may be c itself, a single row (start_row 0) or NULL, \
-       and 0 < columns <= width vectors; each element in ascending order of k. Chunks have a sum of their own, so that the error \
-       of a long float32 sum stays small (constant data: 16 eps at depth 576 without them).                         \
+    /* c = start + sum over k of a[k] b[k]^T in (rows, columns), where start may be c itself, one row (start_row 0) or\
+       NULL, and 0 < columns <= width vectors; each element in ascending order of k. Chunks have a sum of their own, so\
+       that the error of a long float32 sum stays small (constant data: 16 eps at depth 576 without them).          \
        Rows of A are reached by threes from a pointer, as an x86 address is base + {0, 1, 2} strides. */            \
     FASTNN_INLINE void fastnn_tile_of_##suffix(                                                                     \
         const int rows, const int width, ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_k,                \

@@ -1,4 +1,4 @@
-/* Copies for packing operands into panels: rows as they are, and square blocks transposed in registers where the rows run along k.
+/* Copies for packing operands into panels: rows as they are, and square blocks transposed in registers where rows run along k.
 
    A block of lanes x lanes elements is exchanged in log2(lanes) rounds: round s swaps the off-diagonal s x s sub-blocks of every
    2s x 2s block. One shuffle for every lane and round; element by element the same copy took four times as long. */
@@ -77,8 +77,9 @@
                 fastnn_store_first_##suffix(out + j * width, row[j], padded);                                       \
     }                                                                                                               \
                                                                                                                     \
-    /* Rows of n elements cut into panels of that width, one behind the other, zero in the last one beyond n:                   \
-       out[j / width][i][j % width] = source[i * stride + j] for i < rows and j < n. Row by row, since rows may lie pages apart. */ \
+    /* Rows of n elements cut into panels of that width, one behind the other, zero in the last one beyond n:       \
+       out[j / width][i][j % width] = source[i * stride + j] for i < rows and j < n. Row by row, since rows may lie \
+       pages apart. */                                                                                              \
     static void fastnn_copy_panels_##suffix(                                                                        \
         const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t n, real *out, ptrdiff_t width) {            \
         for (ptrdiff_t i = 0; i < rows; i++, source += stride, out += width) {                                      \
