@@ -78,7 +78,7 @@ cdef inline void elu_slope(const real* dy, const real* x, real* dx, Py_ssize_t n
         take(t, dy + i)
         take(s, x + i)
         for j in range(TILE):
-            e[j] = 0 if s[j] > 0 else s[j]
+            e[j] = s[j]
         exp_tile(e)
         for j in range(TILE):
             t[j] = t[j] * (q if s[j] > 0 else p * e[j])
