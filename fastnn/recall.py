@@ -85,7 +85,12 @@ def _learn(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     if type(result) is not np.ndarray:
         return result, None
     named = {name: value for name, value in kwargs.items() if name != "out"}
-    return result, _memory(recorder, args, named, result, residuals=False)
+    memory = _memory(recorder, args, named, result, residuals=False)
+    if memory is None and len(recorder) == 1 and kwargs.get("out") is not None:  # perhaps only because it was copied to out
+        recorder = Recorder()
+        with dispatch.observe(recorder):
+            memory = _memory(recorder, args, named, function(*args, **named), residuals=False)
+    return result, memory
 
 
 def _memory(recorder: Recorder, args: tuple[Any, ...], named: dict[str, Any], result: np.ndarray, residuals: bool) -> Any:

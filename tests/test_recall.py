@@ -349,3 +349,18 @@ def test_a_vjp_follows_the_backend():
     with fastnn.use_backend("reference"):
         _, pullback = fastnn.vjp(F.relu, x)
     assert not isinstance(pullback, recall.pullback.Pullback)
+
+
+@pytest.mark.parametrize("name", ["linear", "linear of a stack", "softmax", "conv1d", "avg_pool1d", "sum"])
+def test_a_first_call_with_out_is_remembered(name, kernels_called):
+    function, args, kwargs = CALLS[name]
+    arrays = tuple(np.concatenate([a, a]) if i == 0 else a for i, a in enumerate(args))  # a shape that no other test has
+    expected = function.__wrapped__(*arrays, **kwargs)
+    out = np.full_like(expected, np.nan)
+    function(*arrays, out=out, **kwargs)
+    np.testing.assert_array_equal(out, expected)
+    kernels_called.clear()
+    out[...] = np.nan
+    assert function(*arrays, out=out, **kwargs) is out
+    assert not kernels_called
+    np.testing.assert_array_equal(out, expected)
