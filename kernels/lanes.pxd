@@ -12,14 +12,16 @@ cdef extern from "simd/runs.h" nogil:
     double dot_f64 "fastnn_run_dot_f64"(const double* x, const double* y, Py_ssize_t n) noexcept
     float maximum_f32 "fastnn_run_maximum_f32"(const float* x, Py_ssize_t n) noexcept
     double maximum_f64 "fastnn_run_maximum_f64"(const double* x, Py_ssize_t n) noexcept
+    void scale_f32 "fastnn_run_scale_f32"(const float* x, float factor, float* y, Py_ssize_t n, bint past) noexcept
+    void scale_f64 "fastnn_run_scale_f64"(const double* x, double factor, double* y, Py_ssize_t n, bint past) noexcept
+
+cdef extern from "simd/exponentials.h" nogil:
     float exponentials_f32 "fastnn_run_exponentials_f32"(
         const float* x, float top, float factor, float* e, Py_ssize_t n, Py_ssize_t ahead) noexcept
     double exponentials_f64 "fastnn_run_exponentials_f64"(
         const double* x, double top, double factor, double* e, Py_ssize_t n, Py_ssize_t ahead) noexcept
     void powers_f32 "fastnn_run_powers_f32"(const float* x, const float* top, float* e, Py_ssize_t n) noexcept
     void powers_f64 "fastnn_run_powers_f64"(const double* x, const double* top, double* e, Py_ssize_t n) noexcept
-    void scale_f32 "fastnn_run_scale_f32"(const float* x, float factor, float* y, Py_ssize_t n, bint past) noexcept
-    void scale_f64 "fastnn_run_scale_f64"(const double* x, double factor, double* y, Py_ssize_t n, bint past) noexcept
 
 cdef enum:
     CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double

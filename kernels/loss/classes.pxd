@@ -13,7 +13,7 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.elementary cimport exp_, log_
 from fastnn.kernels.lanes cimport CHUNK, chunk_sum, exponentials, maximum
 
-cdef extern from "simd/runs.h" nogil:
+cdef extern from "simd/exponentials.h" nogil:
     void gradient_f32 "fastnn_run_gradient_f32"(
         const float* x, float top, float factor, float share, float* dx, Py_ssize_t n, bint past) noexcept
     void gradient_f64 "fastnn_run_gradient_f64"(

@@ -12,7 +12,7 @@ from fastnn.kernels.lanes cimport offset
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.softmax.columns cimport SHORT, WIDTH, gather
 
-cdef extern from "simd/runs.h" nogil:
+cdef extern from "simd/reductions.h" nogil:
     float extremum_f32 "fastnn_run_extremum_f32"(const float* x, Py_ssize_t n, float sign, int* unordered) noexcept
     double extremum_f64 "fastnn_run_extremum_f64"(const double* x, Py_ssize_t n, double sign, int* unordered) noexcept
 

@@ -14,7 +14,7 @@ from fastnn.kernels.lanes cimport offset
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.softmax.columns cimport SHORT, WIDTH, gather
 
-cdef extern from "simd/runs.h" nogil:
+cdef extern from "simd/reductions.h" nogil:
     double wide_sum_f32 "fastnn_run_wide_sum_f32"(const float* x, Py_ssize_t n) noexcept
     double wide_sum_f64 "fastnn_run_wide_sum_f64"(const double* x, Py_ssize_t n) noexcept
     void add_rows_f32 "fastnn_run_add_rows_f32"(const float* x, Py_ssize_t step, Py_ssize_t rows, double* total, Py_ssize_t n) noexcept

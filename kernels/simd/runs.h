@@ -1,8 +1,7 @@
-/* Leaf loops over contiguous memory: sums, maxima, exponentials and what softmax does with them, from one source for every
-   instruction set. Four vectors of partial results hide the latency of an addition; plain loops with partial results in an array keep
-   them in memory (128 dot products of 1000: 15 us instead of 5). The file includes itself once for each dtype.
-
-   The order of a sum depends on its length alone. */
+/* Leaf loops over contiguous memory, from one source for every instruction set: sums, maxima, and the frame of all that maps elements
+   to elements. exponentials.h, reductions.h and moments.h build on it. Four vectors of partial results hide the latency of an addition;
+   plain loops with partial results in an array keep them in memory (128 dot products of 1000: 15 us instead of 5). The file includes
+   itself once for each dtype. The order of a sum depends on its length alone. */
 #ifndef FASTNN_REAL
 #ifndef FASTNN_RUNS_H
 #define FASTNN_RUNS_H
@@ -15,10 +14,9 @@
 
 enum { FASTNN_FLOOR = 9 };  /* of _mm512_reduce_*: the remainder is y - floor(y), and 0 of an infinity */
 
-typedef double fastnn_doubles __attribute__((vector_size(FASTNN_SPAN_BYTES), aligned(8), may_alias));
-
 /* 2^r for r in [0, 1], exact at 0: minimax polynomials of relative error 8.2e-8 and 3.2e-18, highest power first. */
-static const float fastnn_power_terms_f32[] = {0.00186713021195f, 0.00901702996253f, 0.0557999134252f, 0.240164450039f, 0.693151311818f, 1.0f};
+static const float fastnn_power_terms_f32[] = {
+    0.00186713021195f, 0.00901702996253f, 0.0557999134252f, 0.240164450039f, 0.693151311818f, 1.0f};
 static const double fastnn_power_terms_f64[] = {
     6.2634661422960210149e-10, 6.559529322770528367e-9, 1.0253212435721934234e-7, 1.3208367288951140366e-6, 0.000015253175055562795993,
     0.00015403512309628660399, 0.0013333558629566755226, 0.0096181290995507955717, 0.055504108665602253297, 0.24022650695906330204,
@@ -29,11 +27,11 @@ static const double fastnn_power_terms_f64[] = {
 /* y[i] = value for n elements, whole vectors at addresses that a vector divides: past the caches (see stream.h) or not. In the value
    FASTNN_GET(x) is x[i]. An output may be the very memory of an input. */
 #define FASTNN_GET(x) (whole ? FASTNN_OF(load)((x) + i) : FASTNN_OF(load_part)((x) + i, count))
-#define FASTNN_AHEAD(x, ahead) __builtin_prefetch((x) + i + (ahead), 0, 2);
-#define FASTNN_MAP(y, n, past, fetches, value)                                                                             \
+#define FASTNN_AHEAD(x, ahead) __builtin_prefetch((x) + i + (ahead), 0, 3);
+#define FASTNN_MAP(y, n, past, fetches, value)                                                                      \
     do {                                                                                                            \
-        enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };                                                        \
-        ptrdiff_t i = 0, count = (ptrdiff_t)(-(uintptr_t)(y) % sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL));                 \
+        enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };                                                 \
+        ptrdiff_t i = 0, count = (ptrdiff_t)(-(uintptr_t)(y) % sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL));          \
         count = count < (n) ? count : (n);                                                                          \
         if (count) {                                                                                                \
             const int whole = 0;                                                                                    \
@@ -63,8 +61,10 @@ static const double fastnn_power_terms_f64[] = {
 #define FASTNN_UNORDERED(a, b) _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q)
 #elif defined(__AVX2__)
 #define FASTNN_X86(name) _mm256_##name##_ps
+#define FASTNN_UNORDERED(a, b) _mm256_cmp_ps(a, b, _CMP_UNORD_Q)
 #elif defined(__SSE2__)
 #define FASTNN_X86(name) _mm_##name##_ps
+#define FASTNN_UNORDERED(a, b) _mm_cmpunord_ps(a, b)
 #endif
 #include "runs.h"
 #undef FASTNN_REAL
@@ -89,8 +89,10 @@ static const double fastnn_power_terms_f64[] = {
 #define FASTNN_UNORDERED(a, b) _mm512_cmp_pd_mask(a, b, _CMP_UNORD_Q)
 #elif defined(__AVX2__)
 #define FASTNN_X86(name) _mm256_##name##_pd
+#define FASTNN_UNORDERED(a, b) _mm256_cmp_pd(a, b, _CMP_UNORD_Q)
 #elif defined(__SSE2__)
 #define FASTNN_X86(name) _mm_##name##_pd
+#define FASTNN_UNORDERED(a, b) _mm_cmpunord_pd(a, b)
 #endif
 #include "runs.h"
 #undef FASTNN_REAL
@@ -127,6 +129,31 @@ static inline FASTNN_SPAN FASTNN_OF(larger)(FASTNN_SPAN a, FASTNN_SPAN b) {
 #else
     const FASTNN_OF(pattern) greater = (FASTNN_OF(pattern))(a > b);
     return (FASTNN_SPAN)(((FASTNN_OF(pattern))a & greater) | ((FASTNN_OF(pattern))b & ~greater));
+#endif
+}
+
+static inline FASTNN_REAL FASTNN_OF(largest_lane)(FASTNN_SPAN v) {
+#if defined(__AVX512F__)
+    return FASTNN_X86(reduce_max)(v);
+#else
+    FASTNN_REAL top = v[0];
+    for (size_t j = 1; j < sizeof v / sizeof top; j++)
+        top = v[j] > top ? v[j] : top;
+    return top;
+#endif
+}
+
+/* Not 0 where a lane of a or b is NaN. */
+static inline unsigned FASTNN_OF(unordered)(FASTNN_SPAN a, FASTNN_SPAN b) {
+#if defined(__AVX512F__)
+    return FASTNN_UNORDERED(a, b);
+#elif defined(FASTNN_X86)
+    return (unsigned)FASTNN_X86(movemask)(FASTNN_UNORDERED(a, b));
+#else
+    unsigned found = 0;
+    for (size_t j = 0; j < sizeof a / sizeof a[0]; j++)
+        found |= (a[j] != a[j]) | (b[j] != b[j]);
+    return found;
 #endif
 }
 
@@ -190,56 +217,6 @@ static inline FASTNN_REAL FASTNN_OF(run_dot)(const FASTNN_REAL *x, const FASTNN_
     return FASTNN_OF(fold)((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-typedef FASTNN_REAL FASTNN_OF(part) __attribute__((vector_size(FASTNN_SPAN_BYTES / (8 / sizeof(FASTNN_REAL))), aligned(sizeof(FASTNN_REAL)), may_alias));
-
-/* As many elements as a vector has doubles, as doubles. */
-static inline fastnn_doubles FASTNN_OF(widen)(const FASTNN_REAL *p) {
-    return __builtin_convertvector(*(const FASTNN_OF(part) *)p, fastnn_doubles);
-}
-
-/* Sum of n elements in double. */
-static inline double FASTNN_OF(run_wide_sum)(const FASTNN_REAL *x, ptrdiff_t n) {
-    enum { lanes = FASTNN_SPAN_BYTES / 8 };
-    fastnn_doubles sum[4] = {{0}, {0}, {0}, {0}};
-    ptrdiff_t i = 0;
-    double total = 0;
-    for (; i + 4 * lanes <= n; i += 4 * lanes)
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++)
-            sum[j] += FASTNN_OF(widen)(x + i + j * lanes);
-    for (; i + lanes <= n; i += lanes)
-        sum[0] += FASTNN_OF(widen)(x + i);
-    for (; i < n; i++)
-        total += x[i];
-    sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-#pragma GCC unroll 8
-    for (int j = 0; j < lanes; j++)
-        total += sum[0][j];
-    return total;
-}
-
-/* total[j] += the sum of column j over so many rows, in double; eight rows at a time so that the totals are seldom loaded. */
-static inline void FASTNN_OF(run_add_rows)(const FASTNN_REAL *x, ptrdiff_t step, ptrdiff_t rows, double *total, ptrdiff_t n) {
-    enum { lanes = FASTNN_SPAN_BYTES / 8 };
-    ptrdiff_t r = 0;
-    for (; r + 8 <= rows; r += 8, x += 8 * step) {
-        ptrdiff_t i = 0;
-        for (; i + lanes <= n; i += lanes) {
-            fastnn_doubles sum = *(fastnn_doubles *)(total + i);
-#pragma GCC unroll 8
-            for (int k = 0; k < 8; k++)
-                sum += FASTNN_OF(widen)(x + k * step + i);
-            *(fastnn_doubles *)(total + i) = sum;
-        }
-        for (int k = 0; k < 8; k++)
-            for (ptrdiff_t j = i; j < n; j++)
-                total[j] += x[k * step + j];
-    }
-    for (; r < rows; r++, x += step)
-        for (ptrdiff_t i = 0; i < n; i++)
-            total[i] += x[i];
-}
-
 /* The largest of n >= 1 elements; a NaN may be passed over. */
 static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t n) {
     enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
@@ -257,90 +234,11 @@ static inline FASTNN_REAL FASTNN_OF(run_maximum)(const FASTNN_REAL *x, ptrdiff_t
         for (; i + lanes <= n; i += lanes)
             tops[0] = FASTNN_OF(larger)(FASTNN_OF(load)(x + i), tops[0]);
         const FASTNN_SPAN last = FASTNN_OF(larger)(FASTNN_OF(larger)(tops[0], tops[1]), FASTNN_OF(larger)(tops[2], tops[3]));
-#if defined(__AVX512F__)
-        return FASTNN_X86(reduce_max)(last);
-#else
-        top = last[0];
-        for (int j = 1; j < lanes; j++)
-            top = last[j] > top ? last[j] : top;
-        return top;
-#endif
+        return FASTNN_OF(largest_lane)(last);
     }
     for (i = 1; i < n; i++)
         top = x[i] > top ? x[i] : top;
     return top;
-}
-
-/* The largest sign * x that is no NaN of n >= 1 elements; sets *unordered where one is. */
-static inline FASTNN_REAL FASTNN_OF(run_extremum)(const FASTNN_REAL *x, ptrdiff_t n, FASTNN_REAL sign, int *unordered) {
-    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
-    FASTNN_REAL top = -(FASTNN_REAL)INFINITY;
-    ptrdiff_t i = 0;
-    FASTNN_SPAN tops[4];
-#if defined(__AVX512F__)
-    unsigned wrong = 0;
-#define FASTNN_NOTE(a, b) wrong |= (unsigned)FASTNN_UNORDERED(a, b)
-#else
-    FASTNN_OF(pattern) wrong = {0};
-#define FASTNN_NOTE(a, b) wrong |= (FASTNN_OF(pattern))((a) != (a)) | (FASTNN_OF(pattern))((b) != (b))
-#endif
-    tops[0] = tops[1] = tops[2] = tops[3] = FASTNN_OF(all)(top);
-    for (; i + 4 * lanes <= n; i += 4 * lanes)
-#pragma GCC unroll 2
-        for (int j = 0; j < 4; j += 2) {
-            const FASTNN_SPAN a = FASTNN_OF(load)(x + i + j * lanes), b = FASTNN_OF(load)(x + i + (j + 1) * lanes);
-            tops[j] = FASTNN_OF(larger)(a * sign, tops[j]);
-            tops[j + 1] = FASTNN_OF(larger)(b * sign, tops[j + 1]);
-            FASTNN_NOTE(a, b);
-        }
-    for (; i + lanes <= n; i += lanes) {
-        const FASTNN_SPAN a = FASTNN_OF(load)(x + i);
-        tops[0] = FASTNN_OF(larger)(a * sign, tops[0]);
-        FASTNN_NOTE(a, a);
-    }
-    for (; i < n; i++) {
-        top = x[i] * sign > top ? x[i] * sign : top;
-        *unordered |= x[i] != x[i];
-    }
-    tops[0] = FASTNN_OF(larger)(FASTNN_OF(larger)(tops[0], tops[1]), FASTNN_OF(larger)(tops[2], tops[3]));
-#if defined(__AVX512F__)
-    *unordered |= wrong != 0;
-    const FASTNN_REAL other = FASTNN_X86(reduce_max)(tops[0]);
-    return other > top ? other : top;
-#else
-    for (int j = 0; j < lanes; j++) {
-        top = tops[0][j] > top ? tops[0][j] : top;
-        *unordered |= wrong[j] != 0;
-    }
-    return top;
-#endif
-#undef FASTNN_NOTE
-}
-
-/* Sum of exp(x - top); factor times each term goes to e unless it is NULL. Fetches what lies `ahead` elements further on. */
-static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponentials)(
-    const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL *e, ptrdiff_t n, ptrdiff_t ahead) {
-    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
-    FASTNN_SPAN sum[2] = {{0}, {0}};
-    ptrdiff_t i = 0;
-    for (; i + 2 * lanes <= n; i += 2 * lanes)
-#pragma GCC unroll 2
-        for (int j = 0; j < 2; j++) {
-            const FASTNN_REAL *from = x + i + j * lanes;
-            __builtin_prefetch(from + ahead, 0, 3);
-            const FASTNN_SPAN power = FASTNN_OF(power)(FASTNN_OF(load)(from) - top);
-            sum[j] += power;
-            if (e)
-                FASTNN_OF(put)(e + i + j * lanes, power * factor, 0);
-        }
-    for (; i < n; i += lanes) {
-        const ptrdiff_t count = n - i < lanes ? n - i : lanes;
-        const FASTNN_SPAN power = FASTNN_OF(power)(FASTNN_OF(load_part)(x + i, count) - top);
-        sum[0] += FASTNN_OF(keep)(power, count);
-        if (e)
-            FASTNN_OF(store_part)(e + i, power * factor, count);
-    }
-    return FASTNN_OF(fold)(sum[0] + sum[1]);
 }
 
 static inline void FASTNN_OF(run_fill)(FASTNN_REAL value, FASTNN_REAL *y, ptrdiff_t n, int past) {
@@ -349,34 +247,6 @@ static inline void FASTNN_OF(run_fill)(FASTNN_REAL value, FASTNN_REAL *y, ptrdif
 
 static inline void FASTNN_OF(run_scale)(const FASTNN_REAL *x, FASTNN_REAL factor, FASTNN_REAL *y, ptrdiff_t n, int past) {
     FASTNN_MAP(y, n, past, , FASTNN_GET(x) * factor);
-}
-
-/* y = (x - top) - log_sum */
-static inline void FASTNN_OF(run_shift)(const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL log_sum, FASTNN_REAL *y, ptrdiff_t n, int past) {
-    FASTNN_MAP(y, n, past, , (FASTNN_GET(x) - top) - log_sum);
-}
-
-/* dx = y (dy - total), softmax's gradient where y is the softmax and total the sum of dy y */
-static inline void FASTNN_OF(run_softmax_backward)(
-    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(y, n), FASTNN_GET(y) * (FASTNN_GET(dy) - total));
-}
-
-/* dx = dy - exp(y) total, log_softmax's gradient where y is the log_softmax and total the sum of dy */
-static inline void FASTNN_OF(run_log_softmax_backward)(
-    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(y, n), FASTNN_GET(dy) - FASTNN_OF(power)(FASTNN_GET(y)) * total);
-}
-
-/* dx = factor exp(x - top) - share, cross entropy's gradient but for the target's own part */
-static inline void FASTNN_OF(run_gradient)(
-    const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL share, FASTNN_REAL *dx, ptrdiff_t n, int past) {
-    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(x, n), FASTNN_OF(power)(FASTNN_GET(x) - top) * factor - share);
-}
-
-/* e = exp(x - top), a top for each element */
-static inline void FASTNN_OF(run_powers)(const FASTNN_REAL *x, const FASTNN_REAL *top, FASTNN_REAL *e, ptrdiff_t n) {
-    FASTNN_MAP(e, n, 0, , FASTNN_OF(power)(FASTNN_GET(x) - FASTNN_GET(top)));
 }
 
 #endif

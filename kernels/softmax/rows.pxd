@@ -5,7 +5,7 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.elementary cimport log_
 from fastnn.kernels.lanes cimport exponentials, long_dot, long_sum, maximum, scale
 
-cdef extern from "simd/runs.h" nogil:
+cdef extern from "simd/exponentials.h" nogil:
     void shift_f32 "fastnn_run_shift_f32"(const float* x, float top, float log_sum, float* y, Py_ssize_t n, bint past) noexcept
     void shift_f64 "fastnn_run_shift_f64"(const double* x, double top, double log_sum, double* y, Py_ssize_t n, bint past) noexcept
     void softmax_f32 "fastnn_run_softmax_backward_f32"(

@@ -1,0 +1,77 @@
+/* Leaf loops of softmax and cross entropy. The file includes itself once for each dtype. */
+#ifndef FASTNN_REAL
+#ifndef FASTNN_EXPONENTIALS_H
+#define FASTNN_EXPONENTIALS_H
+
+#include "runs.h"
+
+#define FASTNN_REAL float
+#define FASTNN_OF(name) fastnn_##name##_f32
+#include "exponentials.h"
+#undef FASTNN_REAL
+#undef FASTNN_OF
+
+#define FASTNN_REAL double
+#define FASTNN_OF(name) fastnn_##name##_f64
+#include "exponentials.h"
+#undef FASTNN_REAL
+#undef FASTNN_OF
+
+#endif
+#else
+
+/* Sum of exp(x - top); factor times each term goes to e unless it is NULL. Fetches what lies `ahead` elements further on. */
+static inline __attribute__((always_inline)) FASTNN_REAL FASTNN_OF(run_exponentials)(
+    const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL *e, ptrdiff_t n, ptrdiff_t ahead) {
+    enum { lanes = sizeof(FASTNN_SPAN) / sizeof(FASTNN_REAL) };
+    FASTNN_SPAN sum[2] = {{0}, {0}};
+    ptrdiff_t i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            const FASTNN_REAL *from = x + i + j * lanes;
+            __builtin_prefetch(from + ahead, 0, 3);
+            const FASTNN_SPAN power = FASTNN_OF(power)(FASTNN_OF(load)(from) - top);
+            sum[j] += power;
+            if (e)
+                FASTNN_OF(put)(e + i + j * lanes, power * factor, 0);
+        }
+    for (; i < n; i += lanes) {
+        const ptrdiff_t count = n - i < lanes ? n - i : lanes;
+        const FASTNN_SPAN power = FASTNN_OF(power)(FASTNN_OF(load_part)(x + i, count) - top);
+        sum[0] += FASTNN_OF(keep)(power, count);
+        if (e)
+            FASTNN_OF(store_part)(e + i, power * factor, count);
+    }
+    return FASTNN_OF(fold)(sum[0] + sum[1]);
+}
+
+/* y = (x - top) - log_sum */
+static inline void FASTNN_OF(run_shift)(const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL log_sum, FASTNN_REAL *y, ptrdiff_t n, int past) {
+    FASTNN_MAP(y, n, past, , (FASTNN_GET(x) - top) - log_sum);
+}
+
+/* dx = y (dy - total), softmax's gradient where y is the softmax and total the sum of dy y */
+static inline void FASTNN_OF(run_softmax_backward)(
+    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(y, n), FASTNN_GET(y) * (FASTNN_GET(dy) - total));
+}
+
+/* dx = dy - exp(y) total, log_softmax's gradient where y is the log_softmax and total the sum of dy */
+static inline void FASTNN_OF(run_log_softmax_backward)(
+    const FASTNN_REAL *dy, const FASTNN_REAL *y, FASTNN_REAL total, FASTNN_REAL *dx, ptrdiff_t n, int past) {
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(dy, n) FASTNN_AHEAD(y, n), FASTNN_GET(dy) - FASTNN_OF(power)(FASTNN_GET(y)) * total);
+}
+
+/* dx = factor exp(x - top) - share, cross entropy's gradient but for the target's own part */
+static inline void FASTNN_OF(run_gradient)(
+    const FASTNN_REAL *x, FASTNN_REAL top, FASTNN_REAL factor, FASTNN_REAL share, FASTNN_REAL *dx, ptrdiff_t n, int past) {
+    FASTNN_MAP(dx, n, past, FASTNN_AHEAD(x, n), FASTNN_OF(power)(FASTNN_GET(x) - top) * factor - share);
+}
+
+/* e = exp(x - top), a top for each element */
+static inline void FASTNN_OF(run_powers)(const FASTNN_REAL *x, const FASTNN_REAL *top, FASTNN_REAL *e, ptrdiff_t n) {
+    FASTNN_MAP(e, n, 0, , FASTNN_OF(power)(FASTNN_GET(x) - FASTNN_GET(top)));
+}
+
+#endif
