@@ -92,6 +92,8 @@ def public_calls(problem: Problem) -> Calls:
     names = {"F": F, "vjp": fastnn.vjp, **problem.arrays, "y": y, "dy": problem.dy, "grads": grads}
     _, names["pullback"] = fastnn.vjp(getattr(F, row.operation), *problem.arrays.values(), **row.options)
     out = "" if row.operation == "cross_entropy" else ", out=y"
+    if row.packed:
+        names["w"] = F.pack_weight(names["w"])
     exec(f"def both():\n  y, pullback = vjp(F.{row.operation}, {arguments}{options})\n  return y, pullback(dy, out=grads)", names)
     return {
         "forward": eval(f"lambda: F.{row.operation}({arguments}{options}{out})", names),

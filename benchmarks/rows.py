@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 Shape = tuple[int, ...]
@@ -35,6 +35,8 @@ class Row:
         Of convolutions; "fast" allows Winograd's F(4x4,3x3).
     numba : bool
         Whether the row counts in the comparison of Cython with Numba.
+    packed : bool
+        Whether the weight is packed beforehand, as ONNX Runtime packs its constants; measured forward alone.
     threads : bool
         Whether the row is measured on two threads where it is compute-bound and long enough.
     """
@@ -49,6 +51,7 @@ class Row:
     precision: str = "default"
     numba: bool = False
     threads: bool = False
+    packed: bool = False
 
     @property
     def updates(self) -> bool:
@@ -57,8 +60,8 @@ class Row:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """What can be measured: an update has one direction."""
-        return DIRECTIONS[:1] if self.updates else DIRECTIONS
+        """What can be measured: an update has one direction, and so has a packed weight, which is for inference."""
+        return DIRECTIONS[:1] if self.updates or self.packed else DIRECTIONS
 
 
 def _goals(forward: float | None = None, backward: float | None = None, both: float | None = None) -> dict[str, float]:
@@ -116,6 +119,9 @@ def _linear_rows() -> Iterator[Row]:
     yield _linear(32, 784, 128, 1.3, 1.7)
     yield _linear(128, 784, 256, 1.15, 1.15)
     yield _linear(128, 1024, 1024, 1.15, 1.15)
+    for rows, inputs, outputs in ((32, 784, 128), (128, 784, 256), (128, 1024, 1024)):
+        packed = _linear(rows, inputs, outputs, label=f"{rows}x{inputs}->{outputs}, packed weight")
+        yield replace(packed, packed=True, numba=False, threads=False)
     yield _linear(512, 2048, 2048, 0.97, 0.97)
     for size in (512, 1024, 2048):
         yield _linear(size, size, size, 0.97, 0.97, label=f"square {size}")

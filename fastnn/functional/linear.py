@@ -40,7 +40,7 @@ class PackedWeight:
 
 
 def pack_weight(weight: Any) -> PackedWeight:
-    """Lay out a weight once for many calls of ``linear``: small batches are up to three times as fast.
+    """Lay out a weight once for many calls of ``linear``: a product of a few dozen rows is some 20 % faster, large ones 5 to 10 %.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from cython.parallel cimport prange
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/partial.h" nogil:

@@ -10,7 +10,7 @@ from fastnn.kernels.convolution.depthwise cimport depthwise_backward, depthwise_
 from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_channels_forward
 from fastnn.kernels.convolution.few_channels_dw cimport few_channels_dw
 from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.pointwise cimport pointwise_dw, pointwise_dx, pointwise_fits, pointwise_forward
 from fastnn.kernels.convolution.weight_gradient cimport weight_gradient
 from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_forward

@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, Block, fill_block, make_block, round_up, spread_block
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.parallel cimport threads_for
 

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.passes cimport PIXELS, ROWS, SPAN_BYTES, Pass, Piece, Tap, list_units, make_pass
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport fill_strands, lines_space, place_lines
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.gemm cimport pack_transposed

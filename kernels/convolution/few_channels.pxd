@@ -10,7 +10,7 @@ from fastnn.kernels.convolution.blocks cimport (
     MOST_SPANS, SPAN_BYTES, Block, Unit, convolve_units, fill_block, list_units, make_block, pack_panels, padded_channels,
     round_up,
 )
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.parallel cimport threads_for
 

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, Block, fill_block, make_block, round_up
 from fastnn.kernels.convolution.few_channels cimport few_channels_threads, list_offsets
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 
 cdef extern from "simd/few_channels.h" nogil:

@@ -14,7 +14,7 @@ from fastnn.kernels.convolution.blocks cimport (
     taps_channels,
 )
 from fastnn.kernels.convolution.few_channels cimport few_channels_threads
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 
 cdef extern from "simd/few_channels.h" nogil:

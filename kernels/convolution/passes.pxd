@@ -8,7 +8,7 @@ A pass is cut into blocks whose padded input fits into L2. The places of a block
 that is cut into units: vectors of pixels, or as many pixels as a tile has rows.
 """
 
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport Line, find_strands, forward_line
 
 cdef extern from "simd/direct.h" nogil:

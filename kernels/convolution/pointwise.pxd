@@ -7,7 +7,7 @@ y (O, pixels) = w (O, C) x (C, pixels)        dx (C, pixels) = w^T (C, O) dy (O,
 from cython.parallel cimport prange
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.gemm cimport BLOCK_COLUMNS, gemm_workspace, product
 from fastnn.kernels.parallel cimport threads_for

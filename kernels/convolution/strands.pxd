@@ -6,7 +6,7 @@ With a stride of 2 the even and the odd rows (and columns) are two strands; neig
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 
 cdef extern from "simd/direct.h" nogil:
     void strand_row_f32 "fastnn_strand_row_f32"(

@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport Line, fill_strands, find_strands, forward_line, lines_space, place_lines
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.gemm cimport transpose_f32, transpose_f64

@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
-from fastnn.kernels.convolution.patches cimport Geometry
+from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.winograd_weights cimport (
     ROWS, SPAN_BYTES, TAPS, Correlation, correlation, slab, transform_slab, weights_stride,
 )
