@@ -75,7 +75,7 @@ class Problem:
         """What the operators behind each public call have to do: views nothing, convolutions the direct sum's operations."""
         calls = public_calls(self)
         forward = _works(calls["forward"])
-        if self.row.updates:
+        if "both" not in calls:
             return {"forward": forward}
         both = _works(calls["both"])
         return {"forward": forward, "backward": both[len(forward) :], "both": both}
@@ -94,6 +94,7 @@ def public_calls(problem: Problem) -> Calls:
     out = "" if row.operation == "cross_entropy" else ", out=y"
     if row.packed:
         names["w"] = F.pack_weight(names["w"])
+        return {"forward": eval(f"lambda: F.{row.operation}({arguments}{options}{out})", names)}
     exec(f"def both():\n  y, pullback = vjp(F.{row.operation}, {arguments}{options})\n  return y, pullback(dy, out=grads)", names)
     return {
         "forward": eval(f"lambda: F.{row.operation}({arguments}{options}{out})", names),
