@@ -104,9 +104,13 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
     found, missing = peers.load([name for name in options.rivals if name in peers.NAMES], options.threads)
-    modules = [importlib.import_module(f"{__package__}.rivals.{name}_rival") for name in (*found, "sklearn") if name in options.rivals]
+    modules = [
+        importlib.import_module(f"{__package__}.rivals.{name}_rival") for name in (*found, "sklearn") if name in options.rivals
+    ]
     versions = _versions(options.threads, modules)
-    print("\n".join(f"{name:<14} {value}" for name, value in versions.items()), *(f"missing: {name}" for name in missing), sep="\n")
+    print(
+        "\n".join(f"{name:<14} {value}" for name, value in versions.items()), *(f"missing: {name}" for name in missing), sep="\n"
+    )
     _print(COLUMNS)
     results = []
     for network in NETWORKS:

@@ -38,7 +38,11 @@ def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
 
     forward = jax.jit(lambda weights, x: _forward(problem, weights, x))
     weights, one = _weights(problem), jnp.asarray(problem.x[:1])
-    return {"step": {"jit": run_step}, "epoch": {"scan": run_epoch}, "predict": {"jit": lambda: np.asarray(forward(weights, one))}}
+    return {
+        "step": {"jit": run_step},
+        "epoch": {"scan": run_epoch},
+        "predict": {"jit": lambda: np.asarray(forward(weights, one))},
+    }
 
 
 def _weights(problem: Problem) -> dict[str, Any]:

@@ -23,7 +23,15 @@ def _shape(x, key, p):
 
 
 dropout_backward = Operator(
-    "dropout_backward", __package__, ("dy", "key"), _shape, _cost, attributes=("p",), outputs=("dx",), integers=("key",), inplace=True
+    "dropout_backward",
+    __package__,
+    ("dy", "key"),
+    _shape,
+    _cost,
+    attributes=("p",),
+    outputs=("dx",),
+    integers=("key",),
+    inplace=True,
 )
 dropout = Operator(
     "dropout", __package__, ("x", "key"), _shape, _cost,

@@ -3,7 +3,7 @@
 
 cimport numpy as cnp
 
-from fastnn.kernels.arrays cimport data, is_float32, length, real, size
+from fastnn.kernels.arrays cimport data, is_float32, length, size
 from fastnn.kernels.loss.class_runs cimport (
     MEAN, Batch, Reduction, cross_entropy_gradients, cross_entropy_losses, nll_gradients, nll_losses, reduction_of, weights_of_targets,
 )

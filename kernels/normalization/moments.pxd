@@ -22,7 +22,8 @@ cdef extern from "simd/moments.h" nogil:
     void center_f32 "fastnn_run_center_f32"(
         const float* dy, const float* x, float mean, float slope, float average, float along, float* dx, Py_ssize_t n, bint past) noexcept
     void center_f64 "fastnn_run_center_f64"(
-        const double* dy, const double* x, double mean, double slope, double average, double along, double* dx, Py_ssize_t n, bint past) noexcept
+        const double* dy, const double* x, double mean, double slope, double average, double along, double* dx, Py_ssize_t n,
+        bint past) noexcept
 
 cdef enum:
     STRIP = 64

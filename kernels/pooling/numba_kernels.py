@@ -147,11 +147,20 @@ def _adaptive_axes(plane, windows):
     return [_adaptive_windows(plane.shape[d], windows.shape[d]) for d in (2, 3)]
 
 
+@kernel
+def _finite(y):
+    """Whether no sum overflowed, and nothing infinite or NaN was there to be added up."""
+    worst = y.dtype.type(0)
+    for i in range(y.size):
+        worst += y[i] * y.dtype.type(0)
+    return worst == 0
+
+
 def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, y):
     rows, columns = _strided_axes(x, y, kernel_size, stride, padding, count_include_pad, divisor_override)
     if max(kernel_size) <= WIDEST:
         mean_planes(_planes(x), kernel_size[1], stride[1], padding[1], rows, columns, _planes(y))
-    else:
+    if max(kernel_size) > WIDEST or (y.dtype == np.float32 and not _finite(y.reshape(y.size))):
         _mean(_planes(x), rows, columns, _planes(y))
 
 

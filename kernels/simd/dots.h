@@ -90,7 +90,8 @@
         }                                                                                                           \
     }                                                                                                               \
                                                                                                                     \
-    static void fastnn_dots_##suffix(                                                                               \
+    /* One copy for all callers: in two of them GCC contracted other sums to FMA, and bits depended on the caller. */ \
+    __attribute__((noinline, noclone)) static void fastnn_dots_##suffix(                                            \
         ptrdiff_t shared, ptrdiff_t k, const real *w, ptrdiff_t w_row, ptrdiff_t rows, const real *x, ptrdiff_t x_row, \
         real *out) {                                                                                                \
         if (shared == 1)                                                                                            \
