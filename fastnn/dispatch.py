@@ -20,6 +20,10 @@ from fastnn.kernels import BACKENDS, Operator, isa
 Arrays = tuple[np.ndarray | None, ...]
 
 
+class TraceError(ValueError):
+    """Something in a model depends on numbers, which a plan does not have when it is made."""
+
+
 class Call(NamedTuple):
     """One kernel call, as an observer sees it.
 

@@ -61,9 +61,10 @@ def classes_fit(target: Any, classes: int, ignored: int) -> bool:
     That is checked again in every remembered call and every step of a plan.
     """
     tracer: Any = dispatch.current_tracer.get()
-    if tracer is not None and not isinstance(target, np.ndarray):
+    if tracer is not None:
         tracer.check_classes(target, classes, ignored)
-        return True
+        if not isinstance(target, np.ndarray):
+            return True
     recorder = dispatch.current_observer.get()
     if isinstance(recorder, Recorder):
         recorder.checks.append((target, classes, ignored))

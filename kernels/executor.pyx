@@ -2,11 +2,13 @@
 
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItem
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
-    NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
-    PyThread_type_lock)
+    NOWAIT_LOCK, PyThread_allocate_lock, PyThread_acquire_lock, PyThread_free_lock, PyThread_get_thread_ident,
+    PyThread_release_lock, PyThread_type_lock)
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
 from libc.string cimport memcpy
 
@@ -15,6 +17,9 @@ from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, describe, matches
 from fastnn.kernels.pullback cimport PyObject_Vectorcall, current
 
 cnp.import_array()
+
+cdef extern from "pythread.h" nogil:
+    int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interrupted)
 
 cdef enum:
     MOST_INPUTS = 4
@@ -90,7 +95,7 @@ cdef class Executor:
         for i in range(self.count):
             PyObject_Vectorcall(<object> self.calls[i].kernel, self.calls[i].arguments, self.calls[i].count, NULL)
 
-    def epoch(self, sources, cnp.ndarray order, cnp.ndarray loss, steps):
+    def epoch(self, sources, cnp.ndarray order, cnp.ndarray loss, steps, cnp.ndarray done):
         """Run once for each batch of rows; the sum of the losses.
 
         Parameters
@@ -103,6 +108,8 @@ cdef class Executor:
             Where the calls leave the loss.
         steps : sequence of (int, int)
             Arguments that are ints and grow by one before each batch, as (call, argument).
+        done : int64 array
+            Grows by one after each batch, so that it is known where a signal ended the epoch.
         """
         cdef Py_ssize_t size = cnp.PyArray_DIM(sources[0][1], 0), first
         cdef const cnp.int64_t* rows = <const cnp.int64_t*> cnp.PyArray_DATA(order)
@@ -113,7 +120,9 @@ cdef class Executor:
             for call, argument in steps:
                 self.set(call, argument, <object> self.calls[<Py_ssize_t> call].arguments[<Py_ssize_t> argument] + 1)
             self.run()
+            grow(done)
             total += read(loss)
+            PyErr_CheckSignals()
         return total
 
 
@@ -121,6 +130,7 @@ cdef class Guard:
     """A lock that compiled code can try without waiting. Not reentrant."""
 
     cdef PyThread_type_lock lock
+    cdef unsigned long owner  # thread that holds it, through __enter__
 
     def __cinit__(self):
         self.lock = PyThread_allocate_lock()
@@ -132,11 +142,17 @@ cdef class Guard:
             PyThread_free_lock(self.lock)
 
     def __enter__(self):
-        if not PyThread_acquire_lock(self.lock, NOWAIT_LOCK):
+        cdef int taken = PyThread_acquire_lock(self.lock, NOWAIT_LOCK)
+        if not taken and self.owner == PyThread_get_thread_ident():
+            raise ValueError("a plan was called by its own model, loss or optimiser")
+        while not taken:
             with nogil:
-                PyThread_acquire_lock(self.lock, WAIT_LOCK)
+                taken = PyThread_acquire_lock_timed(self.lock, 100_000, 0)
+            PyErr_CheckSignals()
+        self.owner = PyThread_get_thread_ident()
 
     def __exit__(self, *exception):
+        self.owner = 0
         PyThread_release_lock(self.lock)
 
 
@@ -158,6 +174,8 @@ cdef class Shortcut:
         The call is another one as soon as the dict's item is no longer that object.
     options : tuple of (dict, key, object)
         Likewise as soon as it is not equal any more.
+    lists : tuple of (list, int)
+        Likewise as soon as a list has another length.
     variables : tuple of (ContextVar, object)
         Likewise for the values of context variables.
     steps : tuple of (int, int, dict)
@@ -167,7 +185,7 @@ cdef class Shortcut:
 
     cdef Executor executor
     cdef Guard guard
-    cdef tuple inputs, checks, variables, steps, held
+    cdef tuple inputs, checks, lists, variables, steps, held
     cdef cnp.ndarray result
     cdef Item* items
     cdef Py_ssize_t count
@@ -175,12 +193,12 @@ cdef class Shortcut:
     cdef Layout output
 
     def __cinit__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple options,
-                  tuple variables, tuple steps):
+                  tuple lists, tuple variables, tuple steps):
         cdef Py_ssize_t i
         if len(inputs) > MOST_INPUTS:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
         self.executor, self.guard, self.inputs, self.result, self.checks = executor, guard, inputs, result, checks
-        self.variables, self.steps, self.held = variables, steps, (watched, options)
+        self.lists, self.variables, self.steps, self.held = lists, variables, steps, (watched, options)
         self.items = <Item*> PyMem_Calloc(len(watched) + len(options) + 1, sizeof(Item))
         if self.items == NULL:
             raise MemoryError("no room for a shortcut")
@@ -205,6 +223,9 @@ cdef class Shortcut:
         for i in range(self.count):
             value = PyDict_GetItem(<object> self.items[i].holder, <object> self.items[i].key)
             if value != self.items[i].value and not (self.items[i].by_equality and same(value, <object> self.items[i].value)):
+                return False
+        for known, length in self.lists:
+            if PyList_GET_SIZE(known) != <Py_ssize_t> length:
                 return False
         for variable, known in self.variables:
             if current(variable) != <PyObject*> known:

@@ -37,4 +37,5 @@ cdef class Pullback:
     cdef object function, slow
     cdef dict params
     cdef bint accepts(self, PyObject* dy, tuple out)
+    cdef int spare(self, tuple out) except -1
     cdef object python_way(self, object dy, object out)

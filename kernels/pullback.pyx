@@ -78,6 +78,8 @@ cdef class Pullback:
         cdef Gradients known = self.gradients
         cdef list results, views = []
         cdef int count = 1, i
+        if type(out) is tuple:
+            self.spare(<tuple> out)
         if not is_array(<PyObject*> dy) and cnp.PyArray_CheckScalar(dy):
             dy = cnp.PyArray_FROM_O(dy)  # of a loss
         if not (
@@ -107,6 +109,20 @@ cdef class Pullback:
             args[count + i] = <PyObject*> target
         PyObject_Vectorcall(known.kernel, args, count + known.outputs, NULL)
         return tuple(results)
+
+    cdef int spare(self, tuple out) except -1:
+        """Refuse to write over what later calls of this pullback will read. (Of the arguments the Python way tells more.)"""
+        cdef Py_ssize_t i, j
+        for i in range(len(out)):
+            for j in range(len(self.constants)):
+                if (
+                    is_array(<PyObject*> out[i]) and is_array(<PyObject*> self.constants[j])
+                    and cnp.PyArray_FLAGS(<cnp.ndarray> out[i]) & cnp.NPY_ARRAY_C_CONTIGUOUS
+                    and overlap(<PyObject*> out[i], <PyObject*> self.constants[j])
+                    and not any([value is self.constants[j] for value in self.inputs])
+                ):
+                    raise ValueError(f"out[{i}]: the array overlaps y or another array that the pullback keeps")
+        return 0
 
     cdef object python_way(self, object dy, object out):
         if self.slow is None:

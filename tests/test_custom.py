@@ -32,11 +32,6 @@ def blend(a, b):
     return total + math.pow(b * b + 1, 0.3) - min(a, 0.5) ** 2
 
 
-@fastnn.operator(derivative=lambda x: 42.0)
-def odd(x):
-    return x * x
-
-
 def tangent(x, *, power):
     return power * x ** (power - 1)
 
@@ -119,6 +114,27 @@ def test_what_is_refused():
 
     with pytest.raises(ValueError, match="source"):
         fastnn.operator(eval("lambda x: x"))
+    with pytest.raises(ValueError, match="with def"):
+        fastnn.operator(tangent, derivative=lambda x: 42.0)
+    with pytest.raises(ValueError, match="same order"):
+        fastnn.operator(tangent, derivative=swish.__wrapped__)
+    with pytest.raises(ValueError, match="NamedExpr"):
+
+        @fastnn.operator
+        def walrus(x):
+            return t if (t := x * x) > 0 else x
+
+    with pytest.raises(ValueError, match="count a loop"):
+
+        @fastnn.operator
+        def shadow(x):
+            total = x
+            for x in range(3):
+                total = total + x
+            return total
+
+    with pytest.raises(TypeError, match="expected an array"):
+        swish([1.0, 2.0])
     with pytest.raises(TypeError, match="expected 1 arrays"):
         swish(np.ones(2), np.ones(2))
     with pytest.raises(TypeError, match="gamma"):
@@ -131,3 +147,42 @@ def test_what_is_refused():
         swish(np.ones(2), out=np.ones(3))
     with pytest.raises(ValueError, match="b: shapes"):
         blend(np.ones(2), np.ones(3))
+
+
+INFINITE = float("inf")
+THIRD = np.float64(3.0)
+
+
+@fastnn.operator
+def awkward(y, dy, i, value, *, exp=2, n=3):
+    """Names that the generated code might want for itself."""
+    total = abs(y) + math.fabs(dy) + i * value**0 + min(value, INFINITE) * THIRD
+    for _ in range(n):
+        total += math.exp(i) * exp
+    return total + y**2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_names_and_constants(backend, rng):
+    arrays = [rng.standard_normal(7) for _ in range(4)]
+    with fastnn.use_backend(backend):
+        np.testing.assert_allclose(awkward(*arrays), np.vectorize(awkward.__wrapped__)(*arrays), rtol=1e-12)
+        assert fastnn.gradcheck(awkward, arrays, rtol=1e-6)
+        _, pullback = fastnn.vjp(awkward, *[np.zeros(1) for _ in range(4)])
+        assert [float(g[0]) for g in pullback(np.ones(1))] == [0.0, 0.0, 7.0, 3.0]
+
+
+@fastnn.operator
+def exponential(a, b):
+    return a**b
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_powers_of_zero_and_infinite_inputs(backend):
+    with fastnn.use_backend(backend):
+        _, pullback = fastnn.vjp(exponential, np.array([0.0, 0.0, 2.0]), np.array([2.0, 0.0, 3.0]))
+        da, db = pullback(np.ones(3))
+        np.testing.assert_allclose(da, [0, 0, 12])
+        np.testing.assert_allclose(db, [0, 0, 8 * np.log(2)])
+        _, pullback = fastnn.vjp(swish, np.array([np.inf]))
+        assert pullback(np.ones(1))[0].shape == (1,)

@@ -1,5 +1,9 @@
 """Plans: what is compiled computes what the model's own Python computes, and keeps the promises of its own."""
 
+import copy
+import os
+import pickle
+import signal
 import threading
 import tracemalloc
 import warnings
@@ -567,3 +571,168 @@ def test_an_activation_stays_where_more_reads_its_input():
     plan = fastnn.compile(model)
     np.testing.assert_array_equal(plan.predict(x), model(fastnn.tensor(x)).numpy())
     assert "epilogues: 0 activations" in plan.explain()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("method", ["step", "epoch"])
+def test_steps_of_one_shape(optimizer, method):
+    model, twin, shape = twins("mlp")
+    loss, ours, theirs = (
+        nn.CrossEntropyLoss(),
+        OPTIMIZERS[optimizer](model.parameters()),
+        OPTIMIZERS[optimizer](twin.parameters()),
+    )
+    plan = fastnn.compile(model, loss, ours)
+    for x, y in batches(shape, [5] * 7):
+        plan.step(x, y) if method == "step" else plan.epoch(x, y, batch_size=5, shuffle=False)
+        train_step(twin, loss, theirs, x, y)
+    assert_same_state(model.state_dict(), twin.state_dict())
+    assert_same_state(ours.state_dict()["state"], theirs.state_dict()["state"])
+
+
+def turn_on_momentum(model, optimizer):
+    optimizer.param_groups[0]["momentum"] = 0.9
+
+
+def turn_on_nesterov(model, optimizer):
+    optimizer.param_groups[0].update(momentum=0.5, nesterov=True)
+
+
+def forget_state(model, optimizer):
+    optimizer.state.clear()
+
+
+def take_a_parameter_out(model, optimizer):
+    optimizer.param_groups[0]["params"] = optimizer.param_groups[0]["params"][:-1]
+
+
+def append_a_parameter(model, optimizer):
+    optimizer.param_groups[0]["params"].pop(0)
+    optimizer.param_groups[0]["params"].append(model[0].weight)
+
+
+def drop_more(model, optimizer):
+    model[1].p = 1.0
+
+
+@pytest.mark.parametrize(
+    "change", [turn_on_momentum, turn_on_nesterov, forget_state, take_a_parameter_out, append_a_parameter, drop_more]
+)
+@pytest.mark.parametrize("momentum", [0.0, 0.3])
+def test_changes_between_steps_are_seen(change, momentum):
+    def make():
+        fastnn.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.0), nn.Linear(8, 3)).double()
+
+    model, twin = make(), make()
+    ours, theirs = (optim.SGD(m.parameters(), lr=0.1, momentum=momentum) for m in (model, twin))
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), ours)
+    for number, (x, y) in enumerate(batches((6,), [5] * 9)):
+        if number == 4:
+            change(model, ours)
+            change(twin, theirs)
+        assert plan.step(x, y) == pytest.approx(train_step(twin, nn.CrossEntropyLoss(), theirs, x, y)[0], abs=1e-12)
+    assert_same_state(model.state_dict(), twin.state_dict())
+
+
+def test_clipping_of_gradients_that_are_one_array():
+    class Sums(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(np.full(3, v)) for v in (0.1, 0.2))
+
+        def forward(self, x):
+            return x + (self.a + self.b)
+
+    model, twin = Sums(), Sums()
+    ours, theirs = optim.SGD(model.parameters(), lr=0.1), optim.SGD(twin.parameters(), lr=0.1)
+    plan = fastnn.compile(model, nn.MSELoss(), ours, clip_grad_norm=0.01)
+    for _ in range(3):
+        plan.step(np.ones((2, 3)), np.zeros((2, 3)))
+        train_step(twin, nn.MSELoss(), theirs, np.ones((2, 3)), np.zeros((2, 3)), clip_grad_norm=0.01)
+    assert_same_state(model.state_dict(), twin.state_dict())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_an_interrupted_epoch_counts_its_steps():
+    model = nn.Linear(64, 64)
+    optimizer = optim.Adam(model.parameters())
+    plan = fastnn.compile(model, nn.MSELoss(), optimizer)
+    x = np.random.default_rng(0).standard_normal((20_000, 64)).astype(np.float32)
+    plan.step(x[:1], x[:1])
+    plan.step(x[:1], x[:1])
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(1000):
+                plan.epoch(x, x, batch_size=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    count = optimizer.state[model.weight]["step"]
+    plan.step(x[:1], x[:1])
+    assert optimizer.state[model.weight]["step"] == count + 1 > 50
+
+
+def test_targets_from_outside_are_checked_at_each_step():
+    target = np.array([0, 1, 2])
+    model = multilayer_perceptron()
+    plan = fastnn.compile(model, lambda p, _: F.cross_entropy(p, target), optim.SGD(model.parameters(), lr=0.1))
+    x = np.ones((3, 6), np.float32)
+    for _ in range(3):
+        plan.step(x, x)
+    target[1] = 10**7
+    with pytest.raises(ValueError, match="10000000"):
+        plan.step(x, x)
+
+
+def test_a_plan_in_its_own_loss_does_not_hang():
+    model = multilayer_perceptron()
+    plan = fastnn.compile(
+        model, lambda p, y: (p - plan.predict(np.ones((2, 6), np.float32))).sum(), optim.SGD(model.parameters())
+    )
+    with pytest.raises(ValueError, match="its own model"):
+        plan.step(np.ones((2, 6), np.float32), np.ones((2, 3), np.float32))
+
+
+def test_copies_are_plans_of_their_own():
+    model, _, shape = twins("mlp")
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()))
+    ((x, y),) = batches(shape, [5])
+    plan.step(x, y)
+    for other in (copy.deepcopy(plan), pickle.loads(pickle.dumps(plan))):
+        before = plan.predict(x)
+        np.testing.assert_array_equal(other.predict(x), before)
+        other.step(x, y)
+        np.testing.assert_array_equal(plan.predict(x), before)
+        assert (other.predict(x) != before).any()
+
+
+def test_fit_falls_back_for_batch_norm_without_momentum():
+    model = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, momentum=None))
+    ((x, y),) = batches((6,), [8], np.float32)
+    with pytest.warns(RuntimeWarning, match="momentum"):
+        fastnn.fit(model, (x, y), epochs=1, batch_size=4, progress=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_born_while_a_plan_runs_can_use_it():
+    model = nn.Linear(400, 400)
+    plan = fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=1e-3))
+    x = np.random.default_rng(0).standard_normal((2000, 400)).astype(np.float32)
+    plan.predict(x[:3])
+    running = threading.Thread(target=lambda: [plan.epoch(x, x, batch_size=50) for _ in range(5)])
+    running.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks beside threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if np.isfinite(plan.predict(x[:3])).all() else 1)
+    running.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,5 +1,6 @@
 """Remembered calls: the second call goes another way than the first and must find, refuse and write the same."""
 
+import contextlib
 import inspect
 import pickle
 import tracemalloc
@@ -364,3 +365,15 @@ def test_a_first_call_with_out_is_remembered(name, kernels_called):
     assert function(*arrays, out=out, **kwargs) is out
     assert not kernels_called
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_a_gradient_is_not_written_over_what_the_pullback_keeps(observed):
+    y, pullback = fastnn.vjp(F.tanh, normal(5))
+    with (
+        dispatch.observe(lambda call: None) if observed else contextlib.nullcontext(),
+        pytest.raises(ValueError, match="overlaps"),
+    ):
+        pullback(np.ones(5, np.float32), (y,))
+    loss, pullback = fastnn.vjp(F.mse_loss, normal(5), normal(5, seed=1))
+    np.testing.assert_array_equal(pullback(1.0)[0], pullback(np.ones_like(loss))[0])

@@ -77,9 +77,11 @@ def _on_tape(f: Callable[..., Any], arrays: Sequence[Any], params: dict[str, Any
     y = result.numpy()
 
     def pullback(dy: Any, out: Sequence[np.ndarray | None] | None = None) -> tuple[np.ndarray | None, ...]:
+        if isinstance(dy, (int, float)) and not isinstance(dy, np.generic) and y.ndim == 0:
+            dy = np.asarray(dy, y.dtype)
         gradient = checks.array("dy", dy.numpy() if isinstance(dy, Tensor) else dy, dtype=y.dtype)
         checks.check_shape("dy", gradient, y.shape)
-        targets = _targets(inputs, out, gradient)
+        targets = _targets(inputs, out, gradient, y)
         found = tape.backpropagate(result, gradient, targets, retain=True) if result.requires_grad else {}
         gradients: list[np.ndarray | None] = []
         for value in inputs:
@@ -138,7 +140,7 @@ def _input(name: str, value: Any) -> Any:
     return array if array.dtype.kind in "biu" else Tensor(checks.array(name, array), requires_grad=True)
 
 
-def _targets(inputs: Sequence[Any], out: Any, gradient: np.ndarray) -> dict[int, np.ndarray]:
+def _targets(inputs: Sequence[Any], out: Any, gradient: np.ndarray, y: np.ndarray) -> dict[int, np.ndarray]:
     """The arrays to write to, by the id of their leaf, all checked before anything is written."""
     if out is None:
         return {}
@@ -153,9 +155,9 @@ def _targets(inputs: Sequence[Any], out: Any, gradient: np.ndarray) -> dict[int,
         if not isinstance(value, Tensor):
             raise ValueError(f"out[{index}]: expected None, because argument {index} has no gradient")
         checks.out(array, value.shape, value.dtype, f"out[{index}]")
-        others = [*targets.values(), *(v.numpy() if isinstance(v, Tensor) else v for v in inputs), gradient]
+        others = [*targets.values(), *(v.numpy() if isinstance(v, Tensor) else v for v in inputs), gradient, y]
         if any(np.may_share_memory(array, other) for other in others):
-            raise ValueError(f"out[{index}]: the array overlaps an input, dy or another output")
+            raise ValueError(f"out[{index}]: the array overlaps an input, y, dy or another output")
         targets[id(value)] = array
     return targets
 

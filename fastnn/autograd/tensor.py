@@ -15,12 +15,13 @@ from fastnn.kernels import Operator
 from . import tape
 
 # A plan looks at this to know that no Tensor has got other memory, and no module another parameter, since it was made.
-generation: dict[str, int] = {"number": 0}
+generation: dict[str, int] = {"number": 0, "settings": 0}
 
 
-def note_change() -> None:
-    """Say that something changed that is not an element of an array."""
+def note_change(settings: bool = False) -> None:
+    """Say that something changed that is not an element of an array; ``settings``: a number or flag of a module."""
     generation["number"] += 1
+    generation["settings"] += settings
 
 
 class Tensor:

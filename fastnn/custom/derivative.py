@@ -13,7 +13,8 @@ RULES = {
     "log10": "0.4342944819032518 / {x}", "sqrt": "0.5 / {y}", "sin": "math.cos({x})", "cos": "-math.sin({x})", "tan": "1 + {y} * {y}",
     "asin": "1 / math.sqrt(1 - {x} * {x})", "acos": "-1 / math.sqrt(1 - {x} * {x})", "atan": "1 / (1 + {x} * {x})",
     "sinh": "math.cosh({x})", "cosh": "math.sinh({x})", "tanh": "1 - {y} * {y}", "erf": "1.1283791670955126 * math.exp(-{x} * {x})",
-    "erfc": "-1.1283791670955126 * math.exp(-{x} * {x})", "fabs": "({x} > 0) - ({x} < 0)", "abs": "({x} > 0) - ({x} < 0)",
+    "erfc": "-1.1283791670955126 * math.exp(-{x} * {x})",
+    "fabs": "1.0 * ({x} > 0) - 1.0 * ({x} < 0)", "abs": "1.0 * ({x} > 0) - 1.0 * ({x} < 0)",
     "floor": "", "ceil": "", "trunc": "", "float": "1",
 }  # fmt: skip
 BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow)
@@ -32,6 +33,9 @@ def differentiate(function: ast.FunctionDef, variables: list[str], name: str) ->
     ValueError
         Naming the line of what has no rule here.
     """
+    for node in ast.walk(function):
+        if isinstance(node, (ast.NamedExpr, ast.FunctionDef, ast.Lambda)) and node is not function:
+            raise refuse(node, f"{type(node).__name__} has no derivative here")
     writer = _Writer(variables)
     body = writer.block(function.body)
     arguments = [a.arg for a in (*function.args.args, *function.args.kwonlyargs)]
@@ -96,6 +100,8 @@ class _Writer:
             case ast.While(test=test, body=body, orelse=[]):
                 self.activate(node)
                 self.out.append(ast.While(test, self.block(body), []))
+            case ast.For(target=ast.Name(id=name)) if name in self.active:
+                raise refuse(node, f"{name} is a variable and cannot count a loop")
             case ast.For(target=ast.Name(), iter=steps, body=body, orelse=[]):
                 self.activate(node)
                 self.out.append(ast.For(node.target, steps, self.block(body), []))
@@ -167,10 +173,11 @@ class _Writer:
                 return y, da if db is None else ast.UnaryOp(ast.USub(), db) if isinstance(op, ast.Sub) else db
             return y, ast.BinOp(da, op, db)
         by_a, by_b = {
-            ast.Mult: ("b", "a"), ast.Div: ("1 / b", "-y / b"), ast.Pow: ("b * a ** (b - 1)", "y * math.log(a)"),
+            ast.Mult: ("b", "a"), ast.Div: ("1 / b", "-y / b"),
+            ast.Pow: ("b * a ** (b - 1) if b != 0 else 0.0", "0.0 if a == 0 and b >= 0 else y * math.log(a)"),
         }[type(op)]  # fmt: skip
         if isinstance(op, ast.Pow) and isinstance(b, ast.Constant) and isinstance(b.value, int):
-            by_a = f"{b.value} * a ** {b.value - 1}"
+            by_a = f"{b.value} * a ** {b.value - 1}" if b.value else "0.0"
         terms = [_parse(f"({rule}) * d", a=a, b=b, y=y, d=d) for rule, d in ((by_a, da), (by_b, db)) if d is not None]
         return y, None if not terms else terms[0] if len(terms) == 1 else ast.BinOp(terms[0], ast.Add(), terms[1])
 

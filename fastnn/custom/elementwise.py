@@ -55,7 +55,10 @@ class _Source:
             tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         except (OSError, SyntaxError, TypeError):
             raise ValueError(f"function: the source of {function!r} cannot be read; define it with def in a file") from None
-        self.tree = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), definition("nothing", [], []))
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function.__name__]
+        if not found:
+            raise ValueError(f"function: expected a function defined with def, got {function!r}")
+        self.tree = found[0]
         if self.tree.args.vararg or self.tree.args.kwarg or not self.tree.args.args:
             raise ValueError("function: expected a def with named arguments, the arrays by position and numbers after a *")
         self.arrays = [argument.arg for argument in self.tree.args.args]
@@ -68,7 +71,7 @@ class _Source:
         found = {}
         for name, value in {**outside.globals, **outside.nonlocals}.items():
             if isinstance(value, numbers.Real) and not isinstance(value, type):
-                found[name] = value
+                found[name] = int(value) if isinstance(value, numbers.Integral) else float(value)
             elif value is not math:
                 raise refuse(self.tree, f"{name} comes from outside and is neither a number nor math")
         return found
@@ -79,7 +82,7 @@ class _Source:
         class Rename(ast.NodeTransformer):
             def visit_Attribute(self, attribute: ast.Attribute) -> ast.AST:
                 if attribute.attr in imported and isinstance(attribute.value, ast.Name) and attribute.value.id == "math":
-                    return ast.Name(attribute.attr, ast.Load())
+                    return ast.Name(f"{attribute.attr}__", ast.Load())
                 return attribute
 
         arguments = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
@@ -89,7 +92,8 @@ class _Source:
 def operator(function: Callable[..., Any] | None = None, *, derivative: Callable[..., Any] | None = None) -> Any:
     """Make an elementwise operator of a scalar function: it takes arrays and Tensors, broadcasts, and has a gradient.
 
-    Numba compiles it where it is installed; else it is computed element by element in Python.
+    Numba compiles it where it is installed; else it is computed element by element in Python. Numbers that it takes from outside are
+    those of the moment when the operator is made.
 
     Parameters
     ----------
@@ -133,8 +137,10 @@ def operator(function: Callable[..., Any] | None = None, *, derivative: Callable
         if unknown := numbers.keys() - set(source.numbers):
             raise TypeError(f"{function.__name__}: no number is called {', '.join(sorted(unknown))}")
         given = {**defaults, **numbers}
-        attributes = [checks.number(name, given[name]) for name in source.numbers]
-        dtype = next((a.dtype for a in arrays if not isinstance(a, (int, float))), np.dtype(np.float32))
+        attributes = [
+            given[name] if type(given.get(name)) is int else checks.number(name, given.get(name)) for name in source.numbers
+        ]
+        dtype = next((a.dtype for a in arrays if hasattr(a, "dtype")), np.dtype(np.float32))
         inputs = [
             np.asarray(value, dtype) if isinstance(value, (int, float)) else checks.array(name, value, dtype=dtype)
             for name, value in zip(source.arrays, arrays, strict=True)
@@ -149,6 +155,7 @@ def operator(function: Callable[..., Any] | None = None, *, derivative: Callable
 def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | None, source: _Source) -> Operator:
     """The operator and its backward operator, with their kernels still to be made."""
     name, count, attributes = function.__name__, len(source.arrays), tuple(source.numbers)
+    params = tuple([f"{a}__in" for a in source.arrays])  # whatever they are called, not as the output is
     texts = _texts(source, None if derivative is None else _Source(derivative))
 
     def shape(*described: Any) -> tuple[tuple[int, ...], ...]:
@@ -161,13 +168,11 @@ def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | Non
 
     parts = {
         "backward": UserOperator(
-            f"{name}_backward", __name__, ("dy", *source.arrays), lambda dy, *_: (dy,) * count, cost,
-            attributes=attributes, outputs=tuple(f"d{a}" for a in source.arrays), needs=(),
+            f"{name}_backward", __name__, ("dy", *params), lambda dy, *_: (dy,) * count, cost,
+            attributes=attributes, outputs=tuple(f"d{name}" for name in params), needs=(),
         ),
     }  # fmt: skip
-    forward = UserOperator(
-        name, __name__, tuple(source.arrays), shape, cost, attributes=attributes, backward=parts["backward"], needs=()
-    )
+    forward = UserOperator(name, __name__, params, shape, cost, attributes=attributes, backward=parts["backward"], needs=())
     module = functools.cache(functools.partial(_numba_module, name, texts, source))
     plain = functools.cache(functools.partial(_python_functions, texts))
     forward.kernels = {
@@ -184,20 +189,29 @@ def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | Non
 def _texts(source: _Source, derivative: _Source | None) -> Callable[..., str]:
     """Writes the source of ``value`` and of ``partial_0``, ``partial_1``, ...; some of math's functions may be imported by name."""
     arguments = ", ".join((*source.arrays, *source.numbers))
-    slope = differentiate(source.tree, source.arrays, "tangent") if derivative is None else derivative.tree
-    constants = {**source.constants, **({} if derivative is None else derivative.constants)}
+    slope = differentiate(source.tree, source.arrays, "slope") if derivative is None else derivative.tree
+    constants = dict(source.constants)
+    if derivative is not None:
+        if len(derivative.arrays) != len(source.arrays) or derivative.numbers != source.numbers:
+            raise ValueError(f"derivative: expected the arguments of {source.tree.name}, in the same order")
+        constants |= derivative.constants
+        if changed := [name for name, value in source.constants.items() if constants[name] != value]:
+            raise ValueError(f"derivative: {', '.join(changed)} comes from outside with another value than in the function")
 
     def partial(number: int) -> str:
         if derivative is None:
-            seeds = ", ".join(f"{name} * 0 + 1" if i == number else f"{name} * 0" for i, name in enumerate(source.arrays))
-            return f"slope({arguments}, {seeds})"
-        return f"slope({arguments})" + (f"[{number}]" if len(source.arrays) > 1 else "")
+            seeds = ", ".join("1.0" if i == number else "0.0" for i in range(len(source.arrays)))
+            return f"function__slope({arguments}, {seeds})"
+        return f"function__slope({arguments})" + (f"[{number}]" if len(source.arrays) > 1 else "")
 
     def write(imported: tuple[str, ...] = (), decorator: str = "") -> str:
-        lines = [f"{name} = {value!r}" for name, value in constants.items()]
-        lines += [decorator, source.text(source.tree, "value", imported), decorator, source.text(slope, "slope", imported)]
+        lines = [
+            f"{name} = float('{value}')" if isinstance(value, float) else f"{name} = {value}" for name, value in constants.items()
+        ]
+        lines += [decorator, source.text(source.tree, "function__value", imported)]
+        lines += [decorator, source.text(slope, "function__slope", imported)]
         for number in range(len(source.arrays)):
-            lines += [decorator, f"def partial_{number}({arguments}):\n    return {partial(number)}"]
+            lines += [decorator, f"def function__partial_{number}({arguments}):\n    return {partial(number)}"]
         return "\n".join(lines)
 
     return write
@@ -217,16 +231,16 @@ def _numba_module(name: str, write: Callable[..., str], source: _Source) -> Modu
     numba_support = importlib.import_module("fastnn.kernels.numba_support")
     arguments, items = (
         ", ".join((*source.arrays, *source.numbers)),
-        ", ".join((*[f"{a}[i]" for a in source.arrays], *source.numbers)),
+        ", ".join((*[f"{a}[i__]" for a in source.arrays], *source.numbers)),
     )
     lines = [
-        "import math", f"from fastnn.kernels.elementary_numba import {', '.join(VECTORISED)}",
-        "from fastnn.kernels.numba_support import helper, kernel", write(VECTORISED, "@helper"),
-        f"@kernel\ndef run({arguments}, y):\n    for i in range(y.size):\n        y[i] = value({items})",
+        "import math", f"from fastnn.kernels.elementary_numba import {', '.join(f'{name} as {name}__' for name in VECTORISED)}",
+        "from fastnn.kernels.numba_support import helper as helper__, kernel as kernel__", write(VECTORISED, "@helper__"),
+        f"@kernel__\ndef run__({arguments}, y__):\n    for i__ in range(y__.size):\n        y__[i__] = function__value({items})",
     ]  # fmt: skip
     for number in range(len(source.arrays)):
-        loop = f"    for i in range(dx.size):\n        dx[i] = dy[i] * partial_{number}({items})"
-        lines.append(f"@kernel\ndef run_{number}(dy, {arguments}, dx):\n{loop}")
+        loop = f"    for i__ in range(dx__.size):\n        dx__[i__] = dy__[i__] * function__partial_{number}({items})"
+        lines.append(f"@kernel__\ndef run__{number}(dy__, {arguments}, dx__):\n{loop}")
     text = "\n".join(lines) + "\n"
     file = Path(numba_support.cache_folder()) / "operators" / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
     try:
@@ -254,22 +268,25 @@ def _flat(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> list[np.ndarr
 def _elementwise(function: Callable[..., float], arrays: Sequence[np.ndarray], numbers: Sequence[float]) -> np.ndarray:
     shape = np.broadcast_shapes(*[array.shape for array in arrays])
     columns = [array.astype(np.float64) for array in _flat(arrays, shape)]
-    values = [function(*row, *numbers) for row in zip(*columns, strict=True)]
+    constants = [np.float64(number) if isinstance(number, float) else number for number in numbers]
+    values = [function(*row, *constants) for row in zip(*columns, strict=True)]
     return np.array(values, np.float64).astype(arrays[0].dtype).reshape(shape)
 
 
 def _reference(plain: Callable[[], dict[str, Any]], count: int, *args: Any) -> tuple[np.ndarray, ...]:
-    return (_elementwise(plain()["value"], args[:count], args[count:]),)
+    return (_elementwise(plain()["function__value"], args[:count], args[count:]),)
 
 
 def _reference_backward(plain: Callable[[], dict[str, Any]], count: int, dy: np.ndarray, *args: Any) -> tuple[np.ndarray, ...]:
     functions = plain()
-    return tuple([dy * _elementwise(functions[f"partial_{number}"], args[:count], args[count:]) for number in range(count)])
+    return tuple(
+        [dy * _elementwise(functions[f"function__partial_{number}"], args[:count], args[count:]) for number in range(count)]
+    )
 
 
 def _numba_forward(module: Callable[[], ModuleType], count: int, *args: Any) -> None:
     *inputs, y = args
-    module().run(*_flat(inputs[:count], y.shape), *inputs[count:], y.reshape(-1))
+    module().run__(*_flat(inputs[:count], y.shape), *inputs[count:], y.reshape(-1))
 
 
 def _numba_backward(module: Callable[[], ModuleType], count: int, dy: np.ndarray, *args: Any) -> None:
@@ -277,4 +294,4 @@ def _numba_backward(module: Callable[[], ModuleType], count: int, dy: np.ndarray
     arrays = _flat(inputs[:count], dy.shape)
     for number, dx in enumerate(outputs):
         if dx is not None:
-            getattr(module(), f"run_{number}")(dy.reshape(-1), *arrays, *inputs[count:], dx.reshape(-1))
+            getattr(module(), f"run__{number}")(dy.reshape(-1), *arrays, *inputs[count:], dx.reshape(-1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastnn.kernels.dropout import operators
 
 from ..dispatch import call, count
@@ -47,5 +49,6 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     if not training:
         return checks.deliver(x, out)
     key = generator(rng).integers(2**63, size=1)
-    count(key)  # in a plan, another mask at each step
+    if not isinstance(rng, (int, np.integer)):
+        count(key)  # in a plan, another mask at each step
     return call(operators.dropout, x, key, p, out=None if out is None else (out,))

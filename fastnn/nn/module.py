@@ -104,6 +104,8 @@ class Module:
             self._buffers[name] = _buffer(value)
             note_change()
         else:
+            if name != "training":
+                note_change(settings=True)
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:

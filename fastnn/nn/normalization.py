@@ -61,7 +61,7 @@ class _BatchNorm(Module):
         update = self.training and self.num_batches_tracked is not None
         if update and self.momentum is None:  # the average of all batches so far
             if dispatch.current_tracer.get() is not None:
-                raise ValueError("momentum: None, which makes it depend on the number of batches, cannot be compiled")
+                raise dispatch.TraceError("momentum: None, which makes it depend on the number of batches, cannot be compiled")
             momentum = 1 / (int(self.num_batches_tracked.numpy()) + 1)
         tracked = self.running_mean is not None and (not self.training or self.track_running_stats)
         y = F.batch_norm(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +30,23 @@ from .update import Update
 MOST_PROGRAMS = 16  # of one plan; the one that was not used for longest goes
 
 
+_PLANS: weakref.WeakSet[Plan] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A lock that another thread held when the child was born would never be released in it."""
+    for plan in _PLANS:
+        plan._lock, plan._step_shortcut, plan._predict_shortcut = _lock(), None, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _lock() -> Any:
+    return threading.RLock() if executor is None else executor.Guard()
+
+
 class _Compiled:
     """What a plan keeps for one kind of call and one shape of its arguments."""
 
@@ -35,6 +54,7 @@ class _Compiled:
         self, model: nn.Module, graph: Graph, notes: list[str], gradients: dict[str, Value], update: Update | None
     ) -> None:
         self.model, self._members, self._generation = model, _members(model), generation["number"]
+        self._settings = generation["settings"]
         self.notes = [*notes, drop_dead_code(graph), fuse_epilogues(graph)]
         self.program = Program(graph)
         self.notes.append(self.program.layout.explain())
@@ -44,7 +64,7 @@ class _Compiled:
     def is_current(self) -> bool:
         """Whether model, Tensors and optimiser are still those that the program was made for."""
         if generation["number"] != self._generation:
-            if _members(self.model) != self._members:
+            if generation["settings"] != self._settings or _members(self.model) != self._members:
                 return False
             self._generation = generation["number"]
         return self.program.is_current() and (self.update is None or self.update.is_current())
@@ -53,18 +73,21 @@ class _Compiled:
         """Check and copy what a step is given."""
         graph = self.program.graph
         for target, classes, ignored in graph.class_checks:
-            given = next((a for v, a in zip(graph.inputs, arrays, strict=True) if v is target), None)
-            if given is not None and not classes_fit(np.ascontiguousarray(given), classes, ignored):
-                wrong = ((given < 0) | (given >= classes)) & (given != ignored)
-                raise ValueError(
-                    f"y: expected classes in [0, {classes - 1}] or ignore_index {ignored}, got {given[wrong].flat[0]}"
-                )
+            if target.is_bound:
+                _check_classes("target", target.memory(), classes, ignored)
+            for value, array in zip(graph.inputs, arrays, strict=True):
+                if value is target:
+                    _check_classes(value.name, array, classes, ignored)
         for memory, array in zip(self.program.inputs, arrays, strict=True):
             np.copyto(memory, array)
 
 
 class Plan:
     """A network compiled: training steps and predictions as flat lists of kernel calls over memory that was planned once.
+
+    What a model, loss and plan are made of may be changed at any time; the next call sees it. Random numbers that NumPy draws in
+    ``forward`` are drawn once; :func:`fastnn.functional.dropout` draws a new mask at each step. ``step`` trains all modules, also
+    those that were put into evaluation mode.
 
     Made by :func:`fastnn.compile`. The model is traced at the first call for each shape and dtype; nothing else is compiled, so that
     call comes at once. Weights, running statistics and the optimiser's state are the model's and the optimiser's own.
@@ -96,9 +119,13 @@ class Plan:
         self.clip_grad_norm = None if clip_grad_norm is None else checks.real("clip_grad_norm", clip_grad_norm, 0.0)
         self.clip_grad_value = None if clip_grad_value is None else checks.real("clip_grad_value", clip_grad_value, 0.0)
         self._compiled: OrderedDict[Any, _Compiled] = OrderedDict()
-        self._lock: Any = threading.Lock() if executor is None else executor.Guard()
+        self._lock: Any = _lock()
         self._step_shortcut: Any = None
         self._predict_shortcut: Any = None
+        _PLANS.add(self)
+
+    def __reduce__(self) -> Any:  # copies and pickles are compiled anew
+        return type(self), (self.model, self.loss, self.optimizer, self.clip_grad_norm, self.clip_grad_value)
 
     # what users call
 
@@ -164,6 +191,8 @@ class Plan:
         order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
         total, first = 0.0, 0
         with self._lock:
+            rows = order[:batch_size]
+            self._check_all(self._find("step", X[rows], Y[rows]), Y)
             while first < len(order):
                 rows = order[first : first + batch_size]
                 x, y = X[rows], Y[rows]
@@ -175,11 +204,15 @@ class Plan:
                 whole = order[first : first + (len(order) - first) // batch_size * batch_size]
                 growing = None if compiled.update is None or dispatch.observed() else compiled.update.growing(compiled.program)
                 if growing is not None and len(whole) and len(rows) == batch_size:
-                    self._check_all(compiled, X[whole], Y[whole])
                     sources = list(zip((X, Y), compiled.program.inputs, strict=True))
                     loss = compiled.program.outputs[0]
-                    total += batch_size * compiled.program.executor.epoch(sources, np.ascontiguousarray(whole), loss, growing)
-                    compiled.update.count(compiled.program, len(whole) // batch_size)  # type: ignore[union-attr]
+                    done = np.zeros(1, np.int64)
+                    try:
+                        total += batch_size * compiled.program.executor.epoch(
+                            sources, np.ascontiguousarray(whole), loss, growing, done
+                        )
+                    finally:  # Ctrl-C comes between two batches
+                        compiled.update.count(compiled.program, int(done[0]))  # type: ignore[union-attr]
                     first += len(whole)
         return total / len(order)
 
@@ -301,7 +334,8 @@ class Plan:
         before = {name: tensor.grad for name, tensor in tensors.items()}
         try:
             for name, tensor in tensors.items():
-                tensor.grad = compiled.gradients.get(name)
+                gradient = compiled.gradients.get(name)
+                tensor.grad = None if gradient is None else gradient.copy()  # two may share memory, and clipping works in place
             if self.clip_grad_value is not None:
                 clip_grad_value_(tensors.values(), self.clip_grad_value)
             if self.clip_grad_norm is not None:
@@ -315,6 +349,8 @@ class Plan:
         """The compiled way of the next call like this one; None where there is none."""
         if executor is None or dispatch.observed() or (compiled.update is None and len(compiled.program.outputs) > 1):
             return None
+        if any(target.is_bound for target, *_ in compiled.program.graph.class_checks):
+            return None
         found = ((), ()) if compiled.update is None else compiled.update.shortcut(compiled.program)
         if found is None:
             return None
@@ -322,21 +358,30 @@ class Plan:
         graph, watched = compiled.program.graph, [(generation, "number", generation["number"])]
         if compiled.update is not None:
             watched += [(vars(self.optimizer), name, getattr(self.optimizer, name)) for name in ("state", "param_groups")]
+            watched += [(group, "params", group["params"]) for group in self.optimizer.param_groups]
+            watched += [(self.optimizer.state, p, state) for p, state in self.optimizer.state.items()]
         numbers = {id(value): number for number, value in enumerate(graph.inputs)}
         return executor.Shortcut(
             compiled.program.executor, self._lock, tuple(compiled.program.inputs), compiled.program.outputs[0],
             tuple([(numbers[id(target)], classes, ignored) for target, classes, ignored in graph.class_checks if id(target) in numbers]),
             tuple(watched),
             options,
+            tuple([(group["params"], len(group["params"])) for group in self.optimizer.param_groups] if compiled.update else ()),
             tuple([(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]),
             steps,
         )  # fmt: skip
 
-    def _check_all(self, compiled: _Compiled, X: np.ndarray, Y: np.ndarray) -> None:
+    def _check_all(self, compiled: _Compiled, Y: np.ndarray) -> None:
         """Check the classes of all rows before any of them is used."""
         for target, classes, ignored in compiled.program.graph.class_checks:
-            if target is compiled.program.graph.inputs[1] and not classes_fit(np.ascontiguousarray(Y), classes, ignored):
-                raise ValueError(f"Y: expected classes in [0, {classes - 1}] or ignore_index {ignored}")
+            if target is compiled.program.graph.inputs[1]:
+                _check_classes("Y", Y, classes, ignored)
+
+
+def _check_classes(name: str, given: np.ndarray, classes: int, ignored: int) -> None:
+    if not classes_fit(np.ascontiguousarray(given), classes, ignored):
+        wrong = ((given < 0) | (given >= classes)) & (given != ignored)
+        raise ValueError(f"{name}: expected classes in [0, {classes - 1}] or ignore_index {ignored}, got {given[wrong].flat[0]}")
 
 
 def _members(model: nn.Module) -> list[Any]:

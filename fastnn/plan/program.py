@@ -46,8 +46,9 @@ class PythonExecutor:
         order: np.ndarray,
         loss: np.ndarray,
         steps: Sequence[tuple[int, int]],
+        done: np.ndarray,
     ) -> float:
-        """Run once for each batch of rows; the sum of the losses."""
+        """Run once for each batch of rows, and count them in ``done``; the sum of the losses."""
         size, total = len(sources[0][1]), 0.0
         for first in range(0, len(order) - size + 1, size):
             for table, batch in sources:
@@ -55,6 +56,7 @@ class PythonExecutor:
             for call, argument in steps:
                 self.set(call, argument, self.calls[call][1][argument] + 1)
             self.run()
+            done += 1
             total += float(loss.item())
         return total
 

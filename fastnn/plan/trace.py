@@ -24,10 +24,6 @@ from .graph import Graph, Node, Value
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
-class TraceError(ValueError):
-    """Something in a model depends on numbers, which a plan does not have when it is made."""
-
-
 class Symbol(Tensor):
     """A Tensor of a plan to be: a shape and a dtype, and no numbers."""
 
@@ -45,7 +41,7 @@ class Symbol(Tensor):
 
     @property
     def _data(self) -> np.ndarray:  # type: ignore[override]
-        raise TraceError(f"{_line()}: a plan has no numbers yet; what depends on them cannot be compiled")
+        raise dispatch.TraceError(f"{_line()}: a plan has no numbers yet; what depends on them cannot be compiled")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,9 +131,10 @@ class Tracer:
         self.graph.nodes.append(Node(reshape, (symbol.value,), (shape,), (value,), dispatch.current_owner()))
         return Symbol(self, value)
 
-    def check_classes(self, target: Symbol, classes: int, ignored: int) -> None:
+    def check_classes(self, target: Any, classes: int, ignored: int) -> None:
         """Have the elements of an integer input checked at each step. (Integers are never computed: a target is an input or its view.)"""
-        value = target.value
+        value = self.bind(target)
+        assert value is not None
         for node in reversed(self.graph.nodes):
             if node.outputs[0] is value and node.is_view and node.inputs[0] is not None:
                 value = node.inputs[0]

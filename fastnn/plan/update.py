@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn.autograd import Tensor, generation
+from fastnn.autograd import Tensor
 from fastnn.optim import Optimizer
 
 from .graph import Graph, Node, Value
@@ -32,6 +32,7 @@ class Update:
         self.state = optimizer.state
         groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
         self.members: list[tuple[Tensor, dict[str, Any], Node]] = []
+        self._trained, self._kinds = self._parameters(), self._kinds_of_options()
         for value, gradient in zip(parameters, gradients, strict=True):
             parameter: Tensor = value.source
             if not parameter.numpy().flags.writeable:
@@ -43,18 +44,26 @@ class Update:
                 wanted=[True, *(s is not None for s in states)],
             )  # fmt: skip
             self.members.append((parameter, groups[id(parameter)], graph.nodes[-1]))
+        self._states = [(parameter, optimizer.state.get(parameter)) for parameter, *_ in self.members]
         self._options: list[Any] = []
         self._fresh = True
-        self._generation = generation["number"]
 
     def is_current(self) -> bool:
         """Whether the optimiser still has the state and the parameters that the calls were made for."""
-        number = generation["number"]
-        if number != self._generation:
-            groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
-            if all(groups.get(id(p)) is group for p, group, _ in self.members):
-                self._generation = number
-        return number == self._generation and self.optimizer.state is self.state
+        return (
+            self.optimizer.state is self.state
+            and self._parameters() == self._trained
+            and self._kinds_of_options() == self._kinds
+            and all(self.state.get(parameter) is known for parameter, known in self._states)
+        )
+
+    def _parameters(self) -> list[tuple[int, int]]:
+        """Which parameter stands in which group."""
+        return [(id(group), id(p)) for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _kinds_of_options(self) -> list[bool]:
+        """Which options are zero or off: a momentum that is turned on wants other state."""
+        return [bool(v) for group in self.optimizer.param_groups for key, v in group.items() if key != "params"]
 
     def next_step(self, program: Program) -> None:
         """Put the attributes of the next step into the calls."""
@@ -87,10 +96,11 @@ class Update:
 
     def shortcut(self, program: Program) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
         """The options that a step depends on, and the counts that grow with it; None where a step changes more."""
-        if self._fresh or not self._is_steady():
+        if self._fresh or self._current_options() != self._options or not self._is_steady():
             return None
         groups = self.optimizer.param_groups
-        options = tuple([(group, key, value) for group in groups for key, value in group.items() if key != "params"])
+        copied = [(group, key, list(v) if isinstance(v, list) else v) for group in groups for key, v in group.items()]
+        options = tuple([item for item in copied if item[1] != "params"])
         steps = []
         for parameter, _, node in self.members:
             if "step" in self.state.get(parameter, ()):
@@ -112,7 +122,8 @@ class Update:
             program.set_attribute(node, node.operator.attributes.index(name), value)
 
     def _current_options(self) -> list[Any]:
-        return [[value for key, value in group.items() if key != "params"] for group in self.optimizer.param_groups]
+        groups = self.optimizer.param_groups
+        return [[list(v) if isinstance(v, list) else v for key, v in group.items() if key != "params"] for group in groups]
 
     def _is_steady(self) -> bool:
         return all(self.optimizer.is_steady(group) for group in self.optimizer.param_groups)
