@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.dispatch import call
+from fastnn.dispatch import call, has_numba
 from fastnn.functional import checks
 from fastnn.kernels import Cost, Operator
 
@@ -177,11 +177,11 @@ def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | Non
     plain = functools.cache(functools.partial(_python_functions, texts))
     forward.kernels = {
         "reference": lambda: functools.partial(_reference, plain, count),
-        "numba": lambda: functools.partial(_numba_forward, module, count),
+        "numba": lambda: functools.partial(_numba_forward, module, count) if has_numba() else None,
     }
     parts["backward"].kernels = {
         "reference": lambda: functools.partial(_reference_backward, plain, count),
-        "numba": lambda: functools.partial(_numba_backward, module, count),
+        "numba": lambda: functools.partial(_numba_backward, module, count) if has_numba() else None,
     }
     return forward
 
