@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from .explain import explain, graphviz, traced
 from .gradients import add_backward
 from .graph import Graph, Value
 from .passes import drop_dead_code, fuse_epilogues
-from .program import Program, executor
+from .program import Program, PythonGuard, executor
 from .trace import trace
 from .update import Update
 
@@ -44,7 +43,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _lock() -> Any:
-    return threading.RLock() if executor is None else executor.Guard()
+    return PythonGuard() if executor is None else executor.Guard()
 
 
 class _Compiled:
