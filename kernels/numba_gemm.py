@@ -131,9 +131,17 @@ def gemm(c, c_stride, a, a_row, a_k, b, b_k, b_column, m, n, k, accumulate, work
 
 
 @helper
+def add_line(out, line, n):
+    """out[j] += line[j] for j < n"""
+    size = lanes(out)
+    for j in range(0, n, size):
+        valid = min(size, n - j)
+        store_part(out, j, add(load_part(out, j, valid), load_part(line, j, valid)), valid)
+
+
+@helper
 def weighted_sum(weights, step, source, stride, count, n, out, scratch):
     """out[j] = the sum over i < count of weights[i * step] source[i * stride + j], in chunks of i; scratch is as long as out."""
-    size = lanes(out)
     if count == 0:
         for j in range(n):
             out[j] = 0
@@ -143,9 +151,7 @@ def weighted_sum(weights, step, source, stride, count, n, out, scratch):
         for i in range(begin, end, GROUP):
             weigh_rows(min(GROUP, end - i), n, at(weights, i * step), step, at(source, i * stride), stride, total, i > begin)
         if begin > 0:
-            for j in range(0, n, size):
-                valid = min(size, n - j)
-                store_part(out, j, add(load_part(out, j, valid), load_part(scratch, j, valid)), valid)
+            add_line(out, scratch, n)
 
 
 @helper

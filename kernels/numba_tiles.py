@@ -10,7 +10,7 @@ from .numba_support import VECTOR_BYTES
 
 AHEAD = 8  # rows of b that are fetched before they are needed: its block lies in the second cache
 TILE_ROWS = 14 if VECTOR_BYTES == 64 else 6  # with 2 vectors a row: 28 of 32 registers, or 12 of 16, hold sums
-CHUNK = 128  # of k: has a sum of its own, so that a long float32 sum keeps its digits
+CHUNK = 64  # of k: has a sum of its own, so that a long float32 sum keeps its digits
 ROWS = range(2, TILE_ROWS + 1, 2)  # odd ones too would double the time to compile
 
 

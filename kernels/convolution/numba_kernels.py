@@ -103,7 +103,7 @@ def _dx(dy, w, dx, sh, sw, top, left, dh, dw, groups):
     images = block_images(N, PH * PW)
     width = 2 * lanes(pointer(dx))
     padded = np.empty(images * image + width, dy.dtype)
-    workspace = np.empty(patch_space(width, images, PH * PW, outputs * KH * KW) + FEW_INPUTS * SHORT, dy.dtype)
+    workspace = np.empty(patch_space(width, images, PH * PW, outputs * KH * KW) + FEW_INPUTS * (SHORT + PW), dy.dtype)
     offsets, places = np.empty(outputs * KH * KW, np.int64), np.empty(outputs * KH * KW, np.int64)
     part = np.empty(images * inputs * PH * PW if sh * sw > 1 else 0, dx.dtype)
     vertical, horizontal = np.empty((KH, 2), np.int64), np.empty((KW, 2), np.int64)

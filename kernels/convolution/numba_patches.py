@@ -7,11 +7,11 @@ go on from one image to the next, since small images do not fill a panel.
 
 import numpy as np
 
-from ..numba_gemm import BLOCK_COLUMNS, BLOCK_K, next_rows, pack, panel_space, tile_rows
+from ..numba_gemm import BLOCK_COLUMNS, BLOCK_K, add_line, next_rows, pack, panel_space, tile_rows
 from ..numba_lines import copy_run, fill, spread_line
 from ..numba_rows import GROUP, weigh_taps
 from ..numba_support import helper
-from ..numba_tiles import TILE_ROWS, tile
+from ..numba_tiles import CHUNK, TILE_ROWS, tile
 from ..numba_vectors import add, aligned, at, broadcast, lanes, load, load_part, pointer, store, store_part, zero
 
 
@@ -134,19 +134,27 @@ def _multiply_block(w, row, places, t, m, k, panels, first, count, pixels, bias,
 
 @helper
 def weigh_patches(w, w_row, places, m, k, source, offsets, images, image, P, Q, row, y, y_image, workspace):
-    """The same as ``multiply_patches`` for few rows of weights, line by line: packing would cost more than the product."""
-    weights = pointer(workspace)
+    """The same as ``multiply_patches`` for few rows of weights, line by line: packing would cost more than the product.
+
+    The workspace holds m (k + Q) elements.
+    """
+    weights, partial = pointer(workspace), at(pointer(workspace), m * k)
     for i in range(m):
         for t in range(k):
             weights[i * k + t] = w[i * w_row + places[t]]
     for n in range(images):
         for p in range(P):
             lines = at(source, n * image + p * row)
-            for t in range(0, k, GROUP):
-                for i in range(m):
-                    line = at(y, n * y_image + (i * P + p) * Q)
-                    taps = at(weights, i * k + t)
-                    weigh_taps(min(GROUP, k - t), Q, taps, 1, lines, at(pointer(offsets), t), line, zero(y), t > 0)
+            for begin in range(0, k, CHUNK):
+                end = min(begin + CHUNK, k)
+                for t in range(begin, end, GROUP):
+                    for i in range(m):
+                        line = at(y, n * y_image + (i * P + p) * Q) if begin == 0 else at(partial, i * Q)
+                        taps = at(weights, i * k + t)
+                        weigh_taps(min(GROUP, end - t), Q, taps, 1, lines, at(pointer(offsets), t), line, zero(y), t > begin)
+                if begin > 0:
+                    for i in range(m):
+                        add_line(at(y, n * y_image + (i * P + p) * Q), at(partial, i * Q), Q)
 
 
 @helper

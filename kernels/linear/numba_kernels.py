@@ -9,7 +9,8 @@ from ..elementary_numba import sigmoid, tanh
 from ..numba_gemm import gemm, gemm_space, weighted_sum
 from ..numba_rows import DOTS, dots
 from ..numba_support import kernel
-from ..numba_vectors import add, at, lanes, load_part, pointer, store_part
+from ..numba_tiles import CHUNK
+from ..numba_vectors import add, at, lanes, load_part, pointer, store_part, zeros
 
 FEW_ROWS = 4  # with fewer rows a tile is mostly empty, and packing the weights costs more than their product
 
@@ -29,11 +30,14 @@ def _product(a, a_transposed, b, b_transposed, y, accumulate):
 def _dot_rows(x, w, b, biased, y):
     """y = x w^T + b for few rows: w is read once for each of them."""
     outputs, k = w.shape
-    step = min(DOTS, lanes(pointer(y)))
+    step, chunk = min(DOTS, lanes(pointer(y))), CHUNK * lanes(pointer(y))
     for o in range(0, outputs, step):
         count = min(step, outputs - o)
         for n in range(x.shape[0]):
-            total = dots(k, at(pointer(x), n * k), at(pointer(w), o * k), k, count)
+            total = zeros(pointer(y))
+            for begin in range(0, k, chunk):
+                left, right = at(pointer(x), n * k + begin), at(pointer(w), o * k + begin)
+                total = add(total, dots(min(chunk, k - begin), left, right, k, count))
             if biased:
                 total = add(total, load_part(pointer(b), o, count))
             store_part(pointer(y), n * outputs + o, total, count)

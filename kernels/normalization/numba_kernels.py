@@ -220,13 +220,12 @@ def _column_products(dy, x, mean, total, along):
 
 
 @kernel
-def _batch_dx(dy, x, weight, mean, rstd, total, along, count, dx):
-    """dx of every channel; with ``count`` 0 the statistics are constants."""
-    N, C, _ = x.shape
+def _batch_dx(dy, x, weight, mean, rstd, total, along, dx):
+    N, C, L = x.shape
     for n in range(N):
         for c in range(C):
-            average = x.dtype.type(total[c] / count if count else 0)
-            part = x.dtype.type(along[c] / count * rstd[c] * rstd[c] if count else 0)
+            average = x.dtype.type(total[c] / (N * L))
+            part = x.dtype.type(along[c] / (N * L) * rstd[c] * rstd[c])
             _center(dy[n, c], x[n, c], x.dtype.type(1), mean[c], rstd[c] * weight[c], average, part, dx[n, c])
 
 
@@ -237,13 +236,13 @@ def _center_columns(dy, x, factor, mean, average, along, dx):
 
 
 @kernel
-def _batch_dx_columns(dy, x, weight, mean, rstd, total, along, count, dx):
+def _batch_dx_columns(dy, x, weight, mean, rstd, total, along, dx):
     N, C = x.shape
     factor, average, part = np.empty(C, x.dtype), np.empty(C, x.dtype), np.empty(C, x.dtype)
     for c in range(C):
         factor[c] = rstd[c] * weight[c]
-        average[c] = total[c] / count if count else 0
-        part[c] = along[c] / count * rstd[c] * rstd[c] if count else 0
+        average[c] = total[c] / N
+        part[c] = along[c] / N * rstd[c] * rstd[c]
     for n in range(N):
         _center_columns(dy[n], x[n], factor, mean, average, part, dx[n])
 
@@ -287,7 +286,8 @@ def batch_norm_evaluation(x, weight, bias, running_mean, running_var, eps, y):
     _normalize(x, weight, bias, running_mean, running_var, eps, y)
 
 
-def _batch_backward(dy, x, weight, mean, var, eps, count, dx, dweight, dbias):
+def _batch_backward(dy, x, weight, mean, var, eps, dx, dweight, dbias):
+    """The sums, and dx where it depends on them."""
     N, C, L = x.shape
     weight = _constants(weight, 1, x, C)
     total, along, rstd = np.empty(C, np.float64), np.empty(C, np.float64), np.empty(C, x.dtype)
@@ -296,11 +296,11 @@ def _batch_backward(dy, x, weight, mean, var, eps, count, dx, dweight, dbias):
         dy, x = dy.reshape(N, C), x.reshape(N, C)
         _column_products(dy, x, mean, total, along)
         if dx is not None:
-            _batch_dx_columns(dy, x, weight, mean, rstd, total, along, count, dx.reshape(N, C))
+            _batch_dx_columns(dy, x, weight, mean, rstd, total, along, dx.reshape(N, C))
     else:
         _channel_products(dy, x, mean, total, along)
         if dx is not None:
-            _batch_dx(dy, x, weight, mean, rstd, total, along, count, dx)
+            _batch_dx(dy, x, weight, mean, rstd, total, along, dx)
     if dweight is not None:
         _store(along, rstd, dweight)
     if dbias is not None:
@@ -308,11 +308,14 @@ def _batch_backward(dy, x, weight, mean, var, eps, count, dx, dweight, dbias):
 
 
 def batch_norm_backward(dy, x, weight, mean, var, eps, dx, dweight, dbias):
-    _batch_backward(dy, x, weight, mean, var, eps, x.shape[0] * x.shape[2], dx, dweight, dbias)
+    _batch_backward(dy, x, weight, mean, var, eps, dx, dweight, dbias)
 
 
 def batch_norm_evaluation_backward(dy, x, weight, running_mean, running_var, eps, dx, dweight, dbias):
-    _batch_backward(dy, x, weight, running_mean, running_var, eps, 0, dx, dweight, dbias)
+    if dx is not None:
+        _normalize(dy, weight, None, _constants(None, 0, x, x.shape[1]), running_var, eps, dx)
+    if dweight is not None or dbias is not None:
+        _batch_backward(dy, x, weight, running_mean, running_var, eps, None, dweight, dbias)
 
 
 @kernel
