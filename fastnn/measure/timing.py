@@ -1,9 +1,28 @@
-"""The measuring engine: rival functions timed in turn in one process, so that what disturbs one disturbs all."""
+"""The measuring engine: rival functions timed in turn in one process, so that what disturbs one disturbs all.
+
+Whatever fastnn says about time is measured here, and what stands between a clock and the truth is dealt with here:
+
+- **The clock's resolution.** A sample lasts at least 0.2 ms, and at least a thousand of the clock's own steps: short functions are called
+  many times for each sample. Nothing is subtracted; the loop around a call costs some 30 ns.
+- **Warm-up.** The first call of a function is never counted (it compiles, allocates, faults pages in), and where the calls are short each
+  sample begins with one that is not, since the rivals have emptied the caches meanwhile.
+- **The garbage collector** runs before, and is off during, the measurement.
+- **Drift** of the processor's frequency or of a neighbour's load: each round takes one sample of every function, in an order that changes,
+  so that slow seconds are everybody's. A ratio is the ratio of samples taken side by side.
+- **Migration** from one processor to another: :func:`pinned` holds the process to as many processors as there are threads.
+- **Disturbed samples.** A disturbance only ever adds time, so the 10 % quantile of the samples tells what the code costs, more steadily
+  than the minimum does. How far the median lies above it is the spread.
+- **What is left.** :meth:`Race.ratio` gives an interval, from resampled blocks of rounds, since disturbances come in bursts. What the
+  interval does not decide is called uncertain, and a difference of less than 3 % even: so much may come from where the memory happens to
+  lie, which no number of samples in one process shows.
+"""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import repeat
 from time import perf_counter
 from typing import Generic, NamedTuple, TypeVar
@@ -12,11 +31,15 @@ import numpy as np
 
 from fastnn.functional import checks
 
-_SAMPLE = 200e-6  # a sample lasts at least this long: a thousand times what the clock resolves
+_SAMPLE = 200e-6  # seconds that a sample lasts at least
+_STEPS = 1000  # of the clock, that a sample lasts at least
 _WARM = 10e-3  # where a rival's call is shorter, all warm up before each sample, since the others have emptied the caches
+_RESAMPLES = 500
+EVEN = 1.03  # a ratio nearer to 1 than this is no difference
 
 
 Name = TypeVar("Name", bound=Hashable)
+Clock = Callable[[], float]  # seconds since any moment
 
 
 class Timing(NamedTuple):
@@ -40,6 +63,37 @@ class Timing(NamedTuple):
     calls: int
 
 
+class Ratio(NamedTuple):
+    """How many times as long one function takes as another.
+
+    Attributes
+    ----------
+    value : float
+    low, high : float
+        Its interval: 95 of 100 measurements like this one fall into it.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the other one is "faster" or "slower": "even" within 3 % of 1, "uncertain" where the interval leaves it open.
+
+        Examples
+        --------
+        >>> from fastnn.measure import Ratio
+        >>> [Ratio(*r).verdict for r in ((2.0, 1.9, 2.1), (1.1, 0.9, 1.3), (1.0, 0.99, 1.01), (0.5, 0.4, 0.6))]
+        ['faster', 'uncertain', 'even', 'slower']
+        """
+        if self.low > EVEN:
+            return "faster"
+        if self.high < 1 / EVEN:
+            return "slower"
+        return "even" if self.low >= 1 / EVEN and self.high <= EVEN else "uncertain"
+
+
 class Race(Generic[Name]):
     """Rival functions that are timed in turn, as long as one likes.
 
@@ -49,14 +103,18 @@ class Race(Generic[Name]):
 
     Parameters
     ----------
-    functions : mapping of str to callable
-        Called without arguments.
+    functions : mapping of str to callable or sequence of callables
+        Called without arguments. A sequence is a function in stages, which are called one after the other and timed apart.
+    clock : callable, optional
+        Seconds since any moment.
 
     Examples
     --------
     >>> from fastnn.measure import Race
     >>> race = Race({"short": lambda: sum(range(10)), "long": lambda: sum(range(10_000))})
     >>> race.run(budget=0.02)
+    >>> race.ratio("long", "short").verdict
+    'faster'
     >>> race.drop(["long"])
     >>> race.run(budget=0.02)
     >>> times = race.timings()
@@ -64,10 +122,14 @@ class Race(Generic[Name]):
     True
     """
 
-    def __init__(self, functions: Mapping[Name, Callable[[], object]]) -> None:
-        self._functions = dict(functions)
+    def __init__(
+        self, functions: Mapping[Name, Callable[[], object] | Sequence[Callable[[], object]]], clock: Clock = perf_counter
+    ) -> None:
+        self._functions = {name: (given,) if callable(given) else tuple(given) for name, given in functions.items()}
+        self._clock = clock
+        self._least = max(_SAMPLE, _STEPS * clock_step(clock))
         self._calls: dict[Name, int] = {}
-        self._samples: dict[Name, list[float]] = {name: [] for name in functions}
+        self._samples: dict[Name, list[list[float]]] = {name: [] for name in functions}  # by round, the seconds of each stage
         self._fastest = float("inf")  # seconds of the shortest call of all; whether to warm up must be one decision for all
 
     def run(self, budget: float = 1.0, rounds: int = 7) -> None:
@@ -78,14 +140,14 @@ class Race(Generic[Name]):
         gc.collect()
         gc.disable()
         try:
-            for name, function in self._functions.items():
+            for name, stages in self._functions.items():
                 if name not in self._calls:
-                    self._calls[name], seconds = _calibrate(function)
+                    self._calls[name], seconds = self._calibrate(stages)
                     self._fastest = min(self._fastest, seconds)
             names = list(self._functions)
-            end = perf_counter() + budget
+            end = self._clock() + budget
             done = 0
-            while done < rounds or perf_counter() < end:
+            while done < rounds or self._clock() < end:
                 for _ in names:
                     self._sample(names[0])
                     names.append(names.pop(0))
@@ -102,14 +164,59 @@ class Race(Generic[Name]):
 
     def timings(self, quantile: float = 0.1) -> dict[Name, Timing]:
         """What was measured, of those too that were dropped, in the order in which they were given."""
-        quantile = checks.real("quantile", quantile, 0.0, 1.0)
-        return {name: _timing(values, self._calls[name], quantile) for name, values in self._samples.items() if values}
+        return {
+            name: summarize([sum(stages) for stages in rounds], self._calls[name], quantile)
+            for name, rounds in self._samples.items()
+            if rounds
+        }
+
+    def stages(self, name: Name, quantile: float = 0.1) -> list[Timing]:
+        """What was measured of each stage of one function."""
+        rounds = self._samples[name]
+        return [summarize(values, self._calls[name], quantile) for values in zip(*rounds, strict=True)]
+
+    def ratio(self, name: Name, other: Name, quantile: float = 0.1) -> Ratio:
+        """The time of ``name`` over that of ``other``, by the rounds in which both ran, with its interval."""
+        rounds = zip(self._samples[name], self._samples[other], strict=False)
+        pairs = np.array([(sum(a), sum(b)) for a, b in rounds])
+        return paired_ratio(pairs[:, 0], pairs[:, 1], quantile)
 
     def _sample(self, name: Name) -> None:
-        function, count = self._functions[name], self._calls[name]
+        stages, count = self._functions[name], self._calls[name]
         if self._fastest < _WARM:
-            function()
-        self._samples[name].append(_run(function, count) / count)
+            for stage in stages:
+                stage()
+        self._samples[name].append([seconds / count for seconds in self._run(stages, count)])
+
+    def _calibrate(self, stages: Sequence[Callable[[], object]]) -> tuple[int, float]:
+        """How many calls make one sample, and the seconds of one; a short function is called twice before, to warm it up."""
+        seconds = sum(self._run(stages, 1))
+        if seconds > _WARM:
+            return 1, seconds
+        self._run(stages, 1)
+        count = 1
+        while (seconds := sum(self._run(stages, count))) < self._least:
+            count *= 2
+        return count, seconds / count
+
+    def _run(self, stages: Sequence[Callable[[], object]], count: int) -> list[float]:
+        """Seconds of ``count`` calls, stage by stage."""
+        clock, calls = self._clock, repeat(None, count)
+        if len(stages) == 1:
+            function = stages[0]
+            start = clock()
+            for _ in calls:
+                function()
+            return [clock() - start]
+        sums = [0.0] * len(stages)
+        for _ in calls:
+            start = clock()
+            for index, stage in enumerate(stages):
+                stage()
+                end = clock()
+                sums[index] += end - start
+                start = end
+        return sums
 
 
 def interleaved(
@@ -146,27 +253,72 @@ def interleaved(
     return race.timings(quantile)
 
 
-def _calibrate(function: Callable[[], object]) -> tuple[int, float]:
-    """How many calls make one sample, and the seconds of one; a short function is called twice before, to warm it up."""
-    seconds = _run(function, 1)
-    if seconds > _WARM:
-        return 1, seconds
-    function()
-    count = 1
-    while (seconds := _run(function, count)) < _SAMPLE:
-        count *= 2
-    return count, seconds / count
+def summarize(samples: Sequence[float], calls: int = 1, quantile: float = 0.1) -> Timing:
+    """Seconds of samples that were taken in any way.
+
+    Parameters
+    ----------
+    samples : sequence of float
+        Seconds of one call, each the mean over ``calls``.
+    calls : int
+    quantile : float in [0, 1]
+
+    Examples
+    --------
+    >>> from fastnn.measure import summarize
+    >>> summarize([1.0, 1.0, 1.5])
+    Timing(seconds=1.0, spread=0.0, samples=3, calls=1)
+    """
+    quantile = checks.real("quantile", quantile, 0.0, 1.0)
+    low, median = map(float, np.quantile(samples, (quantile, 0.5)))
+    return Timing(low, median / low - 1 if low else 0.0, len(samples), calls)
 
 
-def _run(function: Callable[[], object], count: int) -> float:
-    """Seconds of ``count`` calls."""
-    calls = repeat(None, count)
-    start = perf_counter()
-    for _ in calls:
-        function()
-    return perf_counter() - start
+def paired_ratio(samples: Sequence[float] | np.ndarray, others: Sequence[float] | np.ndarray, quantile: float = 0.1) -> Ratio:
+    """The ratio of two functions' low quantiles, with an interval by the moving-block bootstrap (Künsch 1989).
+
+    Parameters
+    ----------
+    samples, others : sequences of float
+        As many; those at the same place were taken side by side.
+    quantile : float in [0, 1]
+
+    Examples
+    --------
+    >>> from fastnn.measure import paired_ratio
+    >>> paired_ratio([2.0, 2.0, 2.5, 2.0], [1.0, 1.0, 1.0, 1.0]).value
+    2.0
+    """
+    pairs = np.stack([np.asarray(samples, float), np.asarray(others, float)])
+    count = pairs.shape[1]
+    length = int(np.sqrt(count))
+    starts = np.random.default_rng(0).integers(0, count - length + 1, (_RESAMPLES, -(-count // length)))
+    rows = (starts[:, :, None] + np.arange(length)).reshape(_RESAMPLES, -1)[:, :count]
+    ratios = np.divide(*np.quantile(pairs[:, rows], quantile, axis=2))
+    value = float(np.divide(*np.quantile(pairs, quantile, axis=1)))
+    low, high = map(float, np.quantile(ratios, (0.025, 0.975)))
+    return Ratio(value, min(low, value), max(high, value))
 
 
-def _timing(samples: list[float], calls: int, quantile: float) -> Timing:
-    low, median = np.quantile(samples, (quantile, 0.5))
-    return Timing(float(low), float(median / low - 1), len(samples), calls)
+def clock_step(clock: Clock = perf_counter) -> float:
+    """The smallest step that a clock was seen to make, in seconds; 0 where it did not move."""
+    readings = np.array([clock() for _ in range(200)])
+    steps = np.diff(readings)
+    return float(steps[steps > 0].min(initial=np.inf)) if (steps > 0).any() else 0.0
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """Hold the calling thread, and threads that start in the block, to so many processors, where the system can do that.
+
+    They are the last of those that the process may use, because interrupts mostly go to the first.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[-threads:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
