@@ -56,7 +56,7 @@ def link_tree() -> None:
 
 
 def extensions() -> list[Extension]:
-    """The extensions to build: three small helpers, and every family's kernels once for each level."""
+    """The extensions to build: a few small helpers, and every family's kernels once for each level."""
     levels = wanted_levels()
     if not levels:
         return []
@@ -65,7 +65,7 @@ def extensions() -> list[Extension]:
         for path in sorted(Path("kernels").glob("*/cython_kernels.pyx"))
         for level in levels
     ]
-    helpers = [extension(f"kernels/{name}.pyx") for name in ("processor", "parallel", "pullback", "boundary", "executor")]
+    helpers = [extension(f"kernels/{name}.pyx") for name in ("processor", "parallel", "entry", "pullback", "boundary", "executor")]
     return [*helpers, *families]
 
 

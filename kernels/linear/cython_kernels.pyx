@@ -1,52 +1,28 @@
 # cython: cdivision=True
 """Products of matrices, compiled ahead of time."""
 
-cimport numpy as cnp
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastnn.kernels.arrays cimport data, is_float32, length, real
-from fastnn.kernels.gemm cimport IDENTITY, RELU, SIGMOID, pack
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
+from fastnn.kernels.gemm cimport IDENTITY, RELU, SIGMOID, TANH, gemm_workspace, pack
 from fastnn.kernels.linear.products cimport column_sums, left_multiply, multiply, multiply_panels
-
-cnp.import_array()
-
-cdef tuple ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh")  # numbered as in gemm.pxd
+from fastnn.kernels.scratch cimport scratch
 
 
-cdef int _code(str activation) except -1:
-    """The number of an activation. Names in programs are mostly the very same strings, of which index() knows nothing: 60 ns."""
-    cdef int i
-    for i in range(4):
-        if activation is ACTIVATIONS[i]:
-            return i
-    return ACTIVATIONS.index(activation)
+cdef inline int _code(const char* activation) noexcept nogil:
+    """The number of an activation, by its first letter."""
+    return RELU if activation[0] == c"r" else SIGMOID if activation[0] == c"s" else TANH if activation[0] == c"t" else IDENTITY
 
 
-cdef int _linear(cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, cnp.ndarray y, int activation) except -1:
-    cdef Py_ssize_t N = length(x, 0), I = length(x, 1), O = length(w, 0)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = multiply(
-                <float*> data(y), <const float*> data(b), <const float*> data(x), I, 1, <const float*> data(w), 1, I, N, O, I,
-                activation)
-    else:
-        with nogil:
-            failed = multiply(
-                <double*> data(y), <const double*> data(b), <const double*> data(x), I, 1, <const double*> data(w), 1, I, N, O, I,
-                activation)
-    if failed:
-        raise MemoryError("linear: no room for the packed panels")
-    return 0
+cdef int linear(const Argument* a) noexcept nogil:
+    cdef Py_ssize_t I = a[0].dims[1], O = a[1].dims[0]
+    return multiply(a[3].output, a[2].input, a[0].input, I, 1, a[1].input, 1, I, a[0].dims[0], O, I, IDENTITY)
 
 
-def linear(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray b, cnp.ndarray y not None):
-    _linear(x, w, b, y, IDENTITY)
-
-
-def linear_activated(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray b, str activation, cnp.ndarray y not None):
-    _linear(x, w, b, y, _code(activation))
+cdef int linear_activated(const Argument* a) noexcept nogil:
+    cdef Py_ssize_t I = a[0].dims[1], O = a[1].dims[0]
+    return multiply(a[4].output, a[2].input, a[0].input, I, 1, a[1].input, 1, I, a[0].dims[0], O, I, _code(a[3].text))
 
 
 cdef int _gradients(
@@ -68,97 +44,62 @@ cdef int _gradients(
     return failed
 
 
-cdef int _activated_gradients(
+cdef int linear_backward(const Argument* a) noexcept nogil:
+    return _gradients(
+        a[0].input, a[1].input, a[2].input, a[3].output, a[4].output, a[5].output, a[1].dims[0], a[1].dims[1], a[2].dims[0])
+
+
+cdef void _through_activation(const real* dy, const real* y, real* dz, Py_ssize_t n, int activation) noexcept nogil:
+    """The gradient of what the activation was taken of."""
+    cdef Py_ssize_t i
+    if activation == RELU:
+        for i in range(n):
+            dz[i] = dy[i] if y[i] > 0 else 0
+    elif activation == SIGMOID:
+        for i in range(n):
+            dz[i] = dy[i] * (y[i] * (1 - y[i]))
+    else:
+        for i in range(n):
+            dz[i] = dy[i] * (1 - y[i] * y[i])
+
+
+cdef inline int _activated_gradients(
     const real* dy, const real* x, const real* w, const real* y, real* dx, real* dw, real* db,
     Py_ssize_t N, Py_ssize_t I, Py_ssize_t O, int activation,
 ) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef int failed
-    cdef real* dz
+    cdef Py_ssize_t product = gemm_workspace(sizeof(real))
+    cdef char* workspace
     if activation == IDENTITY:
         return _gradients(dy, x, w, dx, dw, db, N, I, O)
-    dz = <real*> malloc(N * O * sizeof(real) + 1)
-    if dz == NULL:
+    workspace = scratch(product + N * O * sizeof(real))  # its first part is for the products
+    if workspace == NULL:
         return -1
-    for i in range(N * O):
-        if activation == RELU:
-            dz[i] = dy[i] if y[i] > 0 else 0
-        elif activation == SIGMOID:
-            dz[i] = dy[i] * (y[i] * (1 - y[i]))
-        else:
-            dz[i] = dy[i] * (1 - y[i] * y[i])
-    failed = _gradients(dz, x, w, dx, dw, db, N, I, O)
-    free(dz)
-    return failed
+    _through_activation(dy, y, <real*> (workspace + product), N * O, activation)
+    return _gradients(<const real*> (workspace + product), x, w, dx, dw, db, N, I, O)
 
 
-cdef int _linear_backward(
-    cnp.ndarray dy, cnp.ndarray x, cnp.ndarray w, cnp.ndarray y, int activation, cnp.ndarray dx, cnp.ndarray dw, cnp.ndarray db
-) except -1:
-    cdef Py_ssize_t N = length(x, 0), I = length(x, 1), O = length(w, 0)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = _activated_gradients(
-                <const float*> data(dy), <const float*> data(x), <const float*> data(w), <const float*> data(y),
-                <float*> data(dx), <float*> data(dw), <float*> data(db), N, I, O, activation)
-    else:
-        with nogil:
-            failed = _activated_gradients(
-                <const double*> data(dy), <const double*> data(x), <const double*> data(w), <const double*> data(y),
-                <double*> data(dx), <double*> data(dw), <double*> data(db), N, I, O, activation)
-    if failed:
-        raise MemoryError("linear_backward: no room for the packed panels")
+cdef int linear_activated_backward(const Argument* a) noexcept nogil:
+    return _activated_gradients(
+        a[0].input, a[1].input, a[2].input, a[3].input, a[5].output, a[6].output, a[7].output,
+        a[1].dims[0], a[1].dims[1], a[2].dims[0], _code(a[4].text))
+
+
+cdef int pack_panels(const Argument* a) noexcept nogil:
+    cdef Py_ssize_t O = a[0].dims[0], I = a[0].dims[1]
+    if O > 0:
+        pack(a[0].input, I, 1, O, I, a[1].dims[2], a[1].output)
     return 0
 
 
-def linear_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray dx, cnp.ndarray dw, cnp.ndarray db
-):
-    _linear_backward(dy, x, w, None, IDENTITY, dx, dw, db)
+cdef int linear_packed(const Argument* a) noexcept nogil:
+    multiply_panels(
+        a[5].output, a[2].input, a[0].input, a[1].input, a[1].dims[2], a[0].dims[0], a[3].integer, a[0].dims[1], _code(a[4].text))
+    return 0
 
 
-def linear_activated_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray y not None, str activation,
-    cnp.ndarray dx, cnp.ndarray dw, cnp.ndarray db,
-):
-    _linear_backward(dy, x, w, y, _code(activation), dx, dw, db)
-
-
-cdef void _pack(const real* w, real* panels, Py_ssize_t O, Py_ssize_t I, Py_ssize_t panel) noexcept nogil:
-    if O > 0:
-        pack(w, I, 1, O, I, panel, panels)
-
-
-def pack_panels(cnp.ndarray w not None, cnp.ndarray panels not None):
-    cdef Py_ssize_t O = length(w, 0), I = length(w, 1), panel = length(panels, 2)
-    if is_float32(w):
-        with nogil:
-            _pack(<const float*> data(w), <float*> data(panels), O, I, panel)
-    else:
-        with nogil:
-            _pack(<const double*> data(w), <double*> data(panels), O, I, panel)
-
-
-def linear_packed(
-    cnp.ndarray x not None, cnp.ndarray panels not None, cnp.ndarray b, Py_ssize_t out_features, str activation,
-    cnp.ndarray y not None,
-):
-    cdef Py_ssize_t N = length(x, 0), I = length(x, 1), panel = length(panels, 2)
-    cdef int code = _code(activation)
-    if is_float32(x):
-        with nogil:
-            multiply_panels(
-                <float*> data(y), <const float*> data(b), <const float*> data(x), <const float*> data(panels), panel,
-                N, out_features, I, code)
-    else:
-        with nogil:
-            multiply_panels(
-                <double*> data(y), <const double*> data(b), <const double*> data(x), <const double*> data(panels), panel,
-                N, out_features, I, code)
-
-
-cdef int _matmul(const real* a, const real* b, real* y, Py_ssize_t B, Py_ssize_t M, Py_ssize_t K, Py_ssize_t N) noexcept nogil:
+cdef inline int _products(
+    const real* a, const real* b, real* y, Py_ssize_t B, Py_ssize_t M, Py_ssize_t K, Py_ssize_t N
+) noexcept nogil:
     cdef Py_ssize_t i
     cdef int failed = 0
     for i in range(B):
@@ -166,20 +107,11 @@ cdef int _matmul(const real* a, const real* b, real* y, Py_ssize_t B, Py_ssize_t
     return failed
 
 
-def matmul(cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray y not None):
-    cdef Py_ssize_t B = length(a, 0), M = length(a, 1), K = length(a, 2), N = length(b, 2)
-    cdef int failed
-    if is_float32(a):
-        with nogil:
-            failed = _matmul(<const float*> data(a), <const float*> data(b), <float*> data(y), B, M, K, N)
-    else:
-        with nogil:
-            failed = _matmul(<const double*> data(a), <const double*> data(b), <double*> data(y), B, M, K, N)
-    if failed:
-        raise MemoryError("matmul: no room for the packed panels")
+cdef int matmul(const Argument* a) noexcept nogil:
+    return _products(a[0].input, a[1].input, a[2].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], a[1].dims[2])
 
 
-cdef int _matmul_backward(
+cdef inline int _product_gradients(
     const real* dy, const real* a, const real* b, real* da, real* db, Py_ssize_t B, Py_ssize_t M, Py_ssize_t K, Py_ssize_t N
 ) noexcept nogil:
     cdef Py_ssize_t i
@@ -194,18 +126,19 @@ cdef int _matmul_backward(
     return failed
 
 
-def matmul_backward(cnp.ndarray dy not None, cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray da, cnp.ndarray db):
-    cdef Py_ssize_t B = length(a, 0), M = length(a, 1), K = length(a, 2), N = length(b, 2)
-    cdef int failed
-    if is_float32(a):
-        with nogil:
-            failed = _matmul_backward(
-                <const float*> data(dy), <const float*> data(a), <const float*> data(b),
-                <float*> data(da), <float*> data(db), B, M, K, N)
-    else:
-        with nogil:
-            failed = _matmul_backward(
-                <const double*> data(dy), <const double*> data(a), <const double*> data(b),
-                <double*> data(da), <double*> data(db), B, M, K, N)
-    if failed:
-        raise MemoryError("matmul_backward: no room for the packed panels")
+cdef int matmul_backward(const Argument* a) noexcept nogil:
+    return _product_gradients(
+        a[0].input, a[1].input, a[2].input, a[3].output, a[4].output, a[1].dims[0], a[1].dims[1], a[1].dims[2], a[2].dims[2])
+
+
+kernel(globals(), "linear(x, w, b?, y)", <Entry> linear[Argument32], <Entry> linear[Argument64])
+kernel(globals(), "linear_activated(x, w, b?, str activation, y)",
+       <Entry> linear_activated[Argument32], <Entry> linear_activated[Argument64])
+kernel(globals(), "linear_backward(dy, x, w, dx?, dw?, db?)", <Entry> linear_backward[Argument32], <Entry> linear_backward[Argument64])
+kernel(globals(), "linear_activated_backward(dy, x, w, y, str activation, dx?, dw?, db?)",
+       <Entry> linear_activated_backward[Argument32], <Entry> linear_activated_backward[Argument64])
+kernel(globals(), "pack_panels(w, panels)", <Entry> pack_panels[Argument32], <Entry> pack_panels[Argument64])
+kernel(globals(), "linear_packed(x, panels, b?, int out_features, str activation, y)",
+       <Entry> linear_packed[Argument32], <Entry> linear_packed[Argument64])
+kernel(globals(), "matmul(a, b, y)", <Entry> matmul[Argument32], <Entry> matmul[Argument64])
+kernel(globals(), "matmul_backward(dy, a, b, da?, db?)", <Entry> matmul_backward[Argument32], <Entry> matmul_backward[Argument64])
