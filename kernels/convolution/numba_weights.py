@@ -6,7 +6,7 @@ kernel taps, (v, c) for all v, are one run for every pixel, and the tile reads t
 
 import numpy as np
 
-from ..numba_gemm import next_rows, pack, tile_rows
+from ..numba_gemm import add_line, next_rows, pack, tile_rows
 from ..numba_lines import fill
 from ..numba_support import helper, kernel
 from ..numba_tiles import CHUNK, TILE_ROWS, narrow_pixel_tile, pixel_tile
@@ -44,18 +44,25 @@ def _add_pixels(rows, P, Q, run, dy, x, step, jump, sums, accumulate):
 
 
 @helper
-def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, tap, sums, accumulate):
-    """Add one image's products for a tile of output channels: chunk by chunk of pixels, each with a sum of its own."""
+def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, tap, chunk, sums, totals):
+    """Add one image's products for a tile of output channels, and count its chunks of pixels.
+
+    A chunk has a sum of its own, and so have CHUNK of them, whose sum joins ``totals``: float32 keeps its digits.
+    """
     height, length = max(1, CHUNK // Q), min(Q, CHUNK)
     for p in range(0, P, height):
         for q in range(0, Q, length):
             count, columns = min(height, P - p), min(length, Q - q)
-            place, later = at(dy, (p * Q + q) * rows), accumulate or p > 0 or q > 0
+            place = at(dy, (p * Q + q) * rows)
             for u in range(lines):
                 for v in range(taps):
                     source = at(x, p * jump + q * step + u * line + v * tap)
                     out = at(sums, (u * taps + v) * rows * spaces)
-                    _add_pixels(rows, count, columns, run, place, source, step, jump, out, later)
+                    _add_pixels(rows, count, columns, run, place, source, step, jump, out, chunk % CHUNK > 0)
+            chunk += 1
+            if chunk % CHUNK == 0:
+                add_line(totals, sums, rows * lines * taps * spaces)
+    return chunk
 
 
 @helper
@@ -92,24 +99,31 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
     packed = np.empty(P * Q * TILE_ROWS + size, x.dtype)
     tile_space = KH * taps * spaces
     kept = outputs + 1 if N > 1 else TILE_ROWS  # channels: what one image adds up to is placed at once
-    sums = np.empty(kept * tile_space, x.dtype)
+    sums, totals = np.empty(kept * tile_space, x.dtype), np.empty(kept * tile_space, x.dtype)
     if dy.size == 0:
         fill(pointer(dw), 0, dw.size, zero(pointer(x)))
         return
     for g in range(groups):
+        chunks = 0
         for n in range(N):
             source = at(pointer(x), (n * C + g * inputs) * H * W)
             channels_last(source, inputs, H, W, top, left, rows_x, length, pointer(image))
             i = 0
             while i < outputs:
                 rows = next_rows(outputs - i)
-                tile = at(pointer(sums), i * tile_space if N > 1 else 0)
+                place = i * tile_space if N > 1 else 0
+                tile, total, size_of_tile = at(pointer(sums), place), at(pointer(totals), place), tile_rows(rows) * tile_space
+                if n == 0:
+                    fill(total, 0, size_of_tile, zero(total))
                 pack(at(pointer(dy), (n * O + g * outputs + i) * P * Q), P * Q, 1, rows, P * Q, tile_rows(rows), pointer(packed))
-                _sum_image(
+                done = _sum_image(
                     pointer(packed), tile_rows(rows), P, Q, pointer(image), run, spaces, sw * inputs, sh * length * inputs, KH,
-                    dilation_h * length * inputs, taps, dilation_w * inputs, tile, n > 0,
+                    dilation_h * length * inputs, taps, dilation_w * inputs, chunks, tile, total,
                 )  # fmt: skip
                 if n == N - 1:
+                    if done % CHUNK > 0:
+                        add_line(total, tile, size_of_tile)
                     target = at(pointer(dw), (g * outputs + i) * inputs * KH * KW)
-                    _place_weights(tile, rows, tile_rows(rows), 2 * size, run, spaces, inputs, KH, taps, KW, target)
+                    _place_weights(total, rows, tile_rows(rows), 2 * size, run, spaces, inputs, KH, taps, KW, target)
                 i += rows
+            chunks = done
