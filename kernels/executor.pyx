@@ -1,41 +1,37 @@
-"""Runs a list of kernel calls whose arguments were fixed once: a training step, or all steps of an epoch."""
+"""Runs a list of kernel calls whose arguments were fixed once: a training step, or all steps of an epoch.
+
+Compiled kernels are entered with blocks of plain C arguments that are made once; anything else (a Numba kernel, the reference, a user's
+operator) is called by Python. What takes a microsecond or more runs without the GIL, and takes it for such calls alone.
+"""
 
 cimport numpy as cnp
-from cpython.dict cimport PyDict_GetItem
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.list cimport PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
-from cpython.pythread cimport (
-    NOWAIT_LOCK, PyThread_allocate_lock, PyThread_acquire_lock, PyThread_free_lock, PyThread_get_thread_ident,
-    PyThread_release_lock, PyThread_type_lock)
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
 from libc.string cimport memcpy
 
-from fastnn.kernels.boundary cimport valid_classes
-from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, describe, matches
-from fastnn.kernels.pullback cimport PyObject_Vectorcall, current
+from fastnn.kernels.entry cimport MOST_NUMBERS, Argument64, Kernel, kernel_of
+from fastnn.kernels.pullback cimport PyObject_Vectorcall
 
 cnp.import_array()
 
-cdef extern from "pythread.h" nogil:
-    int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interrupted)
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long long tv_sec
+        long tv_nsec
+    int timespec_get(timespec* time, int base)
+    const int TIME_UTC
 
 cdef enum:
-    MOST_INPUTS = 4
+    RELEASED_FROM = 16384  # elements of all calls' arrays from which a single run releases the GIL; they take a microsecond or two
+    SIGNALS = 25_000_000   # nanoseconds of an epoch after which, and in less than three times as many, signals are looked for
 
 
-cdef struct Item:
-    PyObject* holder  # a dict
-    PyObject* key
-    PyObject* value
-    bint by_equality
-
-
-cdef struct Call:
-    PyObject* kernel
-    PyObject** arguments
-    Py_ssize_t count
+cdef struct Source:  # of a batch
+    const char* table
+    char* batch
+    size_t row           # bytes
 
 
 cdef class Executor:
@@ -48,52 +44,144 @@ cdef class Executor:
         Their elements grow by one before each run.
     """
 
-    cdef Call* calls
-    cdef Py_ssize_t count
-    cdef tuple counters
-
     def __cinit__(self, calls, counters):
-        cdef Py_ssize_t i, j
-        self.counters = tuple(counters)
-        self.calls = <Call*> PyMem_Calloc(len(calls) + 1, sizeof(Call))
-        if self.calls == NULL:
-            raise MemoryError("no room for a plan")
-        for i, (kernel, arguments) in enumerate(calls):
-            self.calls[i].arguments = <PyObject**> PyMem_Calloc(len(arguments) + 1, sizeof(PyObject*))
-            if self.calls[i].arguments == NULL:
-                raise MemoryError("no room for a plan")
-            self.calls[i].kernel = <PyObject*> kernel
-            Py_XINCREF(self.calls[i].kernel)
-            for j, value in enumerate(arguments):
-                self.calls[i].arguments[j] = <PyObject*> value
-                Py_XINCREF(self.calls[i].arguments[j])
-            self.calls[i].count = len(arguments)
-            self.count += 1
+        cdef Py_ssize_t i
+        self.held = tuple(counters)
+        self.calls = <Call*> _room(len(calls), sizeof(Call))
+        self.arguments = <const void**> _room(len(calls), sizeof(void*))
+        self.pieces = <Piece*> _room(len(calls), sizeof(Piece))
+        self.counters = <Counter*> _room(len(self.held), sizeof(Counter))
+        for i in range(len(self.held)):
+            self.counters[i] = Counter(<long long*> cnp.PyArray_DATA(self.held[i]), cnp.PyArray_SIZE(self.held[i]))
+            self.counters_count += 1
+        for i, (function, arguments) in enumerate(calls):
+            self.prepare(i, function, arguments)
 
     def __dealloc__(self):
         cdef Py_ssize_t i, j
         for i in range(self.count):
+            Py_XDECREF(self.calls[i].function)
             Py_XDECREF(self.calls[i].kernel)
             for j in range(self.calls[i].count):
-                Py_XDECREF(self.calls[i].arguments[j])
+                Py_XDECREF(self.calls[i].values[j])
+            PyMem_Free(self.calls[i].values)
             PyMem_Free(self.calls[i].arguments)
+            PyMem_Free(self.calls[i].room)
         PyMem_Free(self.calls)
+        PyMem_Free(self.arguments)
+        PyMem_Free(self.pieces)
+        PyMem_Free(self.counters)
 
-    def set(self, Py_ssize_t call, Py_ssize_t argument, value):
+    cdef int prepare(self, Py_ssize_t number, function, arguments) except -1:
+        """Keep a call, and add it to the last piece where both can be computed as one."""
+        cdef Call* call = &self.calls[number]
+        cdef Kernel kernel = kernel_of(function)
+        cdef Piece* last = &self.pieces[self.pieces_count - 1] if self.pieces_count > 0 else NULL
+        cdef Together together = NULL
+        cdef Py_ssize_t i
+        call.function, call.kernel = <PyObject*> function, <PyObject*> kernel
+        Py_XINCREF(call.function)
+        Py_XINCREF(call.kernel)
+        self.count = number + 1
+        call.values = <PyObject**> _room(len(arguments), sizeof(PyObject*))
+        for i, value in enumerate(arguments):
+            call.values[i] = <PyObject*> value
+            Py_XINCREF(call.values[i])
+            call.count = i + 1
+        if kernel is not None:
+            if call.count != kernel.count:
+                raise TypeError(f"{kernel.name}: expected {kernel.count} arguments, got {call.count}")
+            call.arguments = <Argument64*> _room(call.count, sizeof(Argument64))
+            call.room = <Py_ssize_t*> _room(call.count * MOST_NUMBERS, sizeof(Py_ssize_t))
+            for i in range(call.count):
+                self.take(number, i)
+                self.elements += call.arguments[i].size
+            call.entry = kernel.entry32 if kernel.is_float32(call.values) else kernel.entry64
+            together = kernel.together32 if kernel.is_float32(call.values) else kernel.together64
+        self.arguments[number] = call.arguments
+        if together != NULL and last != NULL and last.together == together:
+            last.count += 1
+        else:
+            self.pieces[self.pieces_count] = Piece(call.entry, together, self.arguments + number, 1, number)
+            self.pieces_count += 1
+        return 0
+
+    cdef int take(self, Py_ssize_t number, Py_ssize_t index) except -1:
+        """Put a value into plain C, dimensions too: an array keeps its own elsewhere once somebody gives it another shape."""
+        cdef Call* call = &self.calls[number]
+        cdef Argument64* argument = &call.arguments[index]
+        cdef Py_ssize_t* room = &call.room[index * MOST_NUMBERS]
+        (<Kernel> call.kernel).take(argument, <int> index, call.values[index], room)
+        if argument.ndim > MOST_NUMBERS:
+            raise ValueError(f"expected at most {MOST_NUMBERS} dimensions, got {argument.ndim}")
+        if argument.dims != room and argument.ndim > 0:
+            memcpy(room, argument.dims, argument.ndim * sizeof(Py_ssize_t))
+        argument.dims = room
+        return 0
+
+    cpdef set(self, Py_ssize_t call, Py_ssize_t argument, value):
         """Give one call another argument from now on."""
-        cdef PyObject** place = &self.calls[call].arguments[argument]
+        cdef PyObject** place = &self.calls[call].values[argument]
         cdef PyObject* old = place[0]
         place[0] = <PyObject*> value
         Py_XINCREF(place[0])
         Py_XDECREF(old)
+        if self.calls[call].entry != NULL:
+            self.take(call, argument)
+
+    cdef int run_once(self) except -1 nogil:
+        cdef Py_ssize_t i, j
+        cdef Piece* piece
+        cdef int failed
+        for i in range(self.counters_count):
+            for j in range(self.counters[i].count):
+                self.counters[i].values[j] += 1
+        for i in range(self.pieces_count):
+            piece = &self.pieces[i]
+            if piece.together != NULL:
+                failed = piece.together(piece.arguments, piece.count)
+            elif piece.entry != NULL:
+                failed = piece.entry(piece.arguments[0])
+            else:
+                with gil:
+                    failed = self.run_python(piece.first)
+            if failed:
+                with gil:
+                    self.fail(piece.first)
+        return 0
+
+    cdef int run_python(self, Py_ssize_t number) except -1:
+        cdef Call* call = &self.calls[number]
+        PyObject_Vectorcall(<object> call.function, call.values, call.count, NULL)
+        return 0
+
+    cdef int fail(self, Py_ssize_t number) except -1:
+        raise (<Kernel> self.calls[number].kernel).no_memory()
+
+    cdef int step(self) except -1:
+        """All calls once."""
+        if self.elements < RELEASED_FROM:
+            self.run_once()
+        else:
+            with nogil:
+                self.run_once()
+        return 0
 
     def run(self):
         """All calls once."""
-        cdef Py_ssize_t i
-        for counter in self.counters:
-            grow(counter)
-        for i in range(self.count):
-            PyObject_Vectorcall(<object> self.calls[i].kernel, self.calls[i].arguments, self.calls[i].count, NULL)
+        self.step()
+
+    cdef int grow_argument(self, Py_ssize_t number, Py_ssize_t index) except -1 nogil:
+        """Add one to an argument that is an int. (What Python sees of a compiled kernel's stays until it is set.)"""
+        cdef Argument64* argument
+        if self.calls[number].entry == NULL:
+            with gil:
+                self.set(number, index, <object> self.calls[number].values[index] + 1)
+        else:
+            argument = &self.calls[number].arguments[index]
+            argument.integer += 1
+            argument.number += 1
+        return 0
 
     def epoch(self, sources, cnp.ndarray order, cnp.ndarray loss, steps, cnp.ndarray done):
         """Run once for each batch of rows; the sum of the losses.
@@ -111,197 +199,62 @@ cdef class Executor:
         done : int64 array
             Grows by one after each batch, so that it is known where a signal ended the epoch.
         """
-        cdef Py_ssize_t size = cnp.PyArray_DIM(sources[0][1], 0), first
+        cdef Py_ssize_t size = cnp.PyArray_DIM(sources[0][1], 0), last = cnp.PyArray_SIZE(order) - size, first = 0, i
+        cdef Py_ssize_t source_count = len(sources), step_count = len(steps), unlooked = 0, most = 1
         cdef const cnp.int64_t* rows = <const cnp.int64_t*> cnp.PyArray_DATA(order)
+        cdef cnp.int64_t* finished = <cnp.int64_t*> cnp.PyArray_DATA(done)
+        cdef bint narrow = cnp.PyArray_TYPE(loss) == cnp.NPY_FLOAT32
+        cdef const void* result = cnp.PyArray_DATA(loss)
         cdef double total = 0
-        for first in range(0, cnp.PyArray_SIZE(order) - size + 1, size):
-            for table, batch in sources:
-                gather(table, rows + first, batch)
-            for call, argument in steps:
-                self.set(call, argument, <object> self.calls[<Py_ssize_t> call].arguments[<Py_ssize_t> argument] + 1)
-            self.run()
-            grow(done)
-            total += read(loss)
-            PyErr_CheckSignals()
+        cdef long long looked = _now()
+        cdef Source* from_ = <Source*> _room(source_count, sizeof(Source))
+        cdef Py_ssize_t* growing = <Py_ssize_t*> _room(2 * step_count, sizeof(Py_ssize_t))
+        try:
+            for i, (table, batch) in enumerate(sources):
+                from_[i] = Source(
+                    <const char*> cnp.PyArray_DATA(table), <char*> cnp.PyArray_DATA(batch), cnp.PyArray_NBYTES(batch) // max(size, 1))
+            for i, (call, argument) in enumerate(steps):
+                growing[2 * i], growing[2 * i + 1] = call, argument
+            with nogil:
+                while first <= last:
+                    for i in range(source_count):
+                        _gather(&from_[i], rows + first, size)
+                    for i in range(step_count):
+                        self.grow_argument(growing[2 * i], growing[2 * i + 1])
+                    self.run_once()
+                    finished[0] += 1
+                    total += (<const float*> result)[0] if narrow else (<const double*> result)[0]
+                    first += size
+                    unlooked += 1
+                    if unlooked < most:
+                        continue
+                    if _now() - looked < SIGNALS:
+                        most = 2 * unlooked
+                        continue
+                    with gil:
+                        PyErr_CheckSignals()
+                    looked, most, unlooked = _now(), unlooked // 2, 0
+        finally:
+            PyMem_Free(from_)
+            PyMem_Free(growing)
         return total
 
 
-cdef class Guard:
-    """A lock that compiled code can try without waiting. Not reentrant."""
-
-    cdef PyThread_type_lock lock
-    cdef unsigned long owner  # thread that holds it, through __enter__
-
-    def __cinit__(self):
-        self.lock = PyThread_allocate_lock()
-        if self.lock == NULL:
-            raise MemoryError("no room for a lock")
-
-    def __dealloc__(self):
-        if self.lock != NULL:
-            PyThread_free_lock(self.lock)
-
-    def __enter__(self):
-        cdef int taken = PyThread_acquire_lock(self.lock, NOWAIT_LOCK)
-        if not taken and self.owner == PyThread_get_thread_ident():
-            raise ValueError("a plan was called by its own model, loss or optimiser")
-        while not taken:
-            with nogil:
-                taken = PyThread_acquire_lock_timed(self.lock, 100_000, 0)
-            PyErr_CheckSignals()
-        self.owner = PyThread_get_thread_ident()
-
-    def __exit__(self, *exception):
-        self.owner = 0
-        PyThread_release_lock(self.lock)
+cdef void* _room(Py_ssize_t count, size_t size) except NULL:
+    cdef void* memory = PyMem_Calloc(count + 1, size)
+    if memory == NULL:
+        raise MemoryError("no room for a plan")
+    return memory
 
 
-cdef class Shortcut:
-    """A call like the last one, compared instead of checked.
-
-    Parameters
-    ----------
-    executor : Executor
-    guard : Guard
-        Held while the executor runs.
-    inputs : tuple of array
-        The memory from which the calls read what they are given.
-    result : array
-        Where they leave the loss, or the prediction.
-    checks : tuple of (int, int, int)
-        (number of the input, classes, ignored): integers that have to be classes.
-    watched : tuple of (dict, key, object)
-        The call is another one as soon as the dict's item is no longer that object.
-    options : tuple of (dict, key, object)
-        Likewise as soon as it is not equal any more.
-    lists : tuple of (list, int)
-        Likewise as soon as a list has another length.
-    variables : tuple of (ContextVar, object)
-        Likewise for the values of context variables.
-    steps : tuple of (int, int, dict)
-        (call, argument, dict): counts that grow by one before each step, in the call (unless its number is negative) and as "step" in
-        the dict.
-    """
-
-    cdef Executor executor
-    cdef Guard guard
-    cdef tuple inputs, checks, lists, variables, steps, held
-    cdef cnp.ndarray result
-    cdef Item* items
-    cdef Py_ssize_t count
-    cdef Layout layouts[MOST_INPUTS]
-    cdef Layout output
-
-    def __cinit__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple options,
-                  tuple lists, tuple variables, tuple steps):
-        cdef Py_ssize_t i
-        if len(inputs) > MOST_INPUTS:
-            raise ValueError(f"expected at most {MOST_INPUTS} inputs")
-        self.executor, self.guard, self.inputs, self.result, self.checks = executor, guard, inputs, result, checks
-        self.lists, self.variables, self.steps, self.held = lists, variables, steps, (watched, options)
-        self.items = <Item*> PyMem_Calloc(len(watched) + len(options) + 1, sizeof(Item))
-        if self.items == NULL:
-            raise MemoryError("no room for a shortcut")
-        for holder, key, value in (*watched, *options):  # held by self.held
-            self.items[self.count] = Item(
-                <PyObject*> holder, <PyObject*> key, <PyObject*> value, self.count >= len(watched))
-            self.count += 1
-        for i in range(len(inputs)):
-            describe(&self.layouts[i], inputs[i].shape, inputs[i].dtype.num)
-        describe(&self.output, (<object> result).shape, (<object> result).dtype.num)
-
-    def __dealloc__(self):
-        PyMem_Free(self.items)
-
-    cdef bint fits(self, tuple given):
-        """Whether nothing is different."""
-        cdef Py_ssize_t i
-        cdef PyObject* value
-        for i in range(len(given)):
-            if not matches(<PyObject*> given[i], &self.layouts[i], READY):
-                return False
-        for i in range(self.count):
-            value = PyDict_GetItem(<object> self.items[i].holder, <object> self.items[i].key)
-            if value != self.items[i].value and not (self.items[i].by_equality and same(value, <object> self.items[i].value)):
-                return False
-        for known, length in self.lists:
-            if PyList_GET_SIZE(known) != <Py_ssize_t> length:
-                return False
-        for variable, known in self.variables:
-            if current(variable) != <PyObject*> known:
-                return False
-        for number, classes, ignored in self.checks:
-            if not valid_classes(given[<Py_ssize_t> number], classes, ignored):
-                return False
-        return True
-
-    cdef bint run(self, tuple given) except -1:
-        """Copy what is given, count the step, and run."""
-        cdef Py_ssize_t i
-        cdef cnp.ndarray memory
-        for i in range(len(given)):
-            memory = <cnp.ndarray> self.inputs[i]
-            memcpy(cnp.PyArray_DATA(memory), cnp.PyArray_DATA(<cnp.ndarray> given[i]), cnp.PyArray_NBYTES(memory))
-        for call, argument, state in self.steps:
-            state["step"] = count = state["step"] + 1
-            if call >= 0:
-                self.executor.set(call, argument, count)
-        self.executor.run()
-        return True
-
-    def step(self, x, y):
-        """The loss, or None where the call is another one."""
-        cdef tuple given = (x, y)
-        if not self.fits(given) or not PyThread_acquire_lock(self.guard.lock, NOWAIT_LOCK):
-            return None
-        try:
-            self.run(given)
-            return read(self.result)
-        finally:
-            PyThread_release_lock(self.guard.lock)
-
-    def predict(self, x, out):
-        """The prediction, or None where the call is another one."""
-        cdef tuple given = (x,)
-        if not self.fits(given):
-            return None
-        if out is None:
-            out = cnp.PyArray_EMPTY(self.output.ndim, self.output.dims, self.output.type, 0)
-        elif not matches(<PyObject*> out, &self.output, WRITEABLE):
-            return None
-        if not PyThread_acquire_lock(self.guard.lock, NOWAIT_LOCK):
-            return None
-        try:
-            self.run(given)
-            memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), cnp.PyArray_DATA(self.result), cnp.PyArray_NBYTES(self.result))
-            return out
-        finally:
-            PyThread_release_lock(self.guard.lock)
+cdef long long _now() noexcept nogil:
+    cdef timespec time
+    timespec_get(&time, TIME_UTC)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
 
 
-cdef bint same(PyObject* value, object known):
-    return value != NULL and type(<object> value) is type(known) and <object> value == known
-
-
-cdef void grow(cnp.ndarray counter) noexcept:
-    cdef cnp.int64_t* values = <cnp.int64_t*> cnp.PyArray_DATA(counter)
+cdef void _gather(const Source* source, const cnp.int64_t* rows, Py_ssize_t count) noexcept nogil:
+    """batch[i] = table[rows[i]]"""
     cdef Py_ssize_t i
-    for i in range(cnp.PyArray_SIZE(counter)):
-        values[i] += 1
-
-
-cdef double read(cnp.ndarray number) noexcept:
-    if cnp.PyArray_TYPE(number) == cnp.NPY_FLOAT32:
-        return (<float*> cnp.PyArray_DATA(number))[0]
-    return (<double*> cnp.PyArray_DATA(number))[0]
-
-
-cdef void gather(cnp.ndarray table, const cnp.int64_t* rows, cnp.ndarray batch) noexcept:
-    """batch[i] = table[rows[i]], both contiguous and of one dtype"""
-    cdef Py_ssize_t count = cnp.PyArray_DIM(batch, 0), i
-    cdef size_t row = cnp.PyArray_NBYTES(batch) // max(count, 1)
-    cdef char* target = <char*> cnp.PyArray_DATA(batch)
-    cdef const char* source = <const char*> cnp.PyArray_DATA(table)
-    with nogil:
-        for i in range(count):
-            memcpy(target + i * row, source + rows[i] * row, row)
+    for i in range(count):
+        memcpy(source.batch + i * source.row, source.table + rows[i] * source.row, source.row)

@@ -22,7 +22,7 @@ from .explain import explain, graphviz, traced
 from .gradients import add_backward
 from .graph import Graph, Value
 from .passes import drop_dead_code, fuse_epilogues
-from .program import Program, PythonGuard, executor
+from .program import Program, PythonGuard, shortcut
 from .trace import trace
 from .update import Update
 
@@ -43,7 +43,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _lock() -> Any:
-    return PythonGuard() if executor is None else executor.Guard()
+    return PythonGuard() if shortcut is None else shortcut.Guard()
 
 
 class _Compiled:
@@ -346,7 +346,7 @@ class Plan:
 
     def _shortcut(self, compiled: _Compiled) -> Any:
         """The compiled way of the next call like this one; None where there is none."""
-        if executor is None or dispatch.observed() or (compiled.update is None and len(compiled.program.outputs) > 1):
+        if shortcut is None or dispatch.observed() or (compiled.update is None and len(compiled.program.outputs) > 1):
             return None
         if any(target.is_bound for target, *_ in compiled.program.graph.class_checks):
             return None
@@ -360,7 +360,7 @@ class Plan:
             watched += [(group, "params", group["params"]) for group in self.optimizer.param_groups]
             watched += [(self.optimizer.state, p, state) for p, state in self.optimizer.state.items()]
         numbers = {id(value): number for number, value in enumerate(graph.inputs)}
-        return executor.Shortcut(
+        return shortcut.Shortcut(
             compiled.program.executor, self._lock, tuple(compiled.program.inputs), compiled.program.outputs[0],
             tuple([(numbers[id(target)], classes, ignored) for target, classes, ignored in graph.class_checks if id(target) in numbers]),
             tuple(watched),

@@ -15,12 +15,14 @@ from fastnn.autograd import Tensor, generation
 from .graph import Graph, Node, Value
 from .memory import Layout, arrays_in_arena, plan_memory
 
+executor: Any
+shortcut: Any
 try:
-    executor: Any = importlib.import_module("fastnn.kernels.executor")
+    executor, shortcut = map(importlib.import_module, ("fastnn.kernels.executor", "fastnn.kernels.shortcut"))
 except ModuleNotFoundError as error:
-    if error.name != "fastnn.kernels.executor":
+    if error.name not in ("fastnn.kernels.executor", "fastnn.kernels.shortcut"):
         raise
-    executor = None
+    executor = shortcut = None
 
 
 class PythonGuard:
