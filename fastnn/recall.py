@@ -73,6 +73,13 @@ def classes_fit(target: Any, classes: int, ignored: int) -> bool:
     return not (((target < 0) | (target >= classes)) & (target != ignored)).any()
 
 
+def check_classes(name: str, target: Any, classes: int, ignored: int) -> None:
+    """Raise ValueError, naming the argument, unless :func:`classes_fit`."""
+    if not classes_fit(target, classes, ignored):
+        wrong = ((target < 0) | (target >= classes)) & (target != ignored)
+        raise ValueError(f"{name}: expected classes in [0, {classes - 1}] or ignore_index {ignored}, got {target[wrong].flat[0]}")
+
+
 def remembers(function: Any) -> bool:
     """Whether a function is a remembered one."""
     return boundary is not None and type(function) is boundary.Remembered

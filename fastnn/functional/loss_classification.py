@@ -11,7 +11,7 @@ from fastnn.kernels import Operator
 from fastnn.kernels.loss import operators
 
 from ..dispatch import call, run
-from ..recall import classes_fit, remembered
+from ..recall import check_classes, remembered
 from . import checks
 from .loss import _check_reduction, _plain
 from .shape import reshape
@@ -43,9 +43,7 @@ def _class_target(target: Any, x: Any, classes: int, ignore_index: int) -> np.nd
     """Classes in [0, C) or ``ignore_index``, as int64 of the shape of ``x`` without its class dimension."""
     t = checks.index_array("target", target)
     checks.check_shape("target", t, _positions(x))
-    if not classes_fit(t, classes, ignore_index):
-        wrong = ((t < 0) | (t >= classes)) & (t != ignore_index)
-        raise ValueError(f"target: expected classes in [0, {classes - 1}] or ignore_index {ignore_index}, got {t[wrong].flat[0]}")
+    check_classes("target", t, classes, ignore_index)
     return t
 
 

@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastnn import dispatch, nn, random
-from fastnn.autograd import Tensor, enable_grad, generation, no_grad
+from fastnn.autograd import Tensor
 from fastnn.functional import checks
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 from fastnn.optim import Optimizer
-from fastnn.recall import classes_fit
 
-from .explain import explain, graphviz, traced
-from .gradients import add_backward
-from .graph import Graph, Value
-from .passes import drop_dead_code, fuse_epilogues
-from .program import Program, PythonGuard, shortcut
-from .trace import trace
-from .update import Update
+from .compiled import Compiled, compile_prediction, compile_training
+from .explain import explain, graphviz
+from .program import PythonGuard, shortcut
+from .shortcuts import shortcut_of
 
 MOST_PROGRAMS = 16  # of one plan; the one that was not used for longest goes
 
@@ -44,41 +39,6 @@ if hasattr(os, "register_at_fork"):
 
 def _lock() -> Any:
     return PythonGuard() if shortcut is None else shortcut.Guard()
-
-
-class _Compiled:
-    """What a plan keeps for one kind of call and one shape of its arguments."""
-
-    def __init__(
-        self, model: nn.Module, graph: Graph, notes: list[str], gradients: dict[str, Value], update: Update | None
-    ) -> None:
-        self.model, self._members, self._generation = model, _members(model), generation["number"]
-        self._settings = generation["settings"]
-        self.notes = [*notes, drop_dead_code(graph), fuse_epilogues(graph)]
-        self.program = Program(graph)
-        self.notes.append(self.program.layout.explain())
-        self.gradients = {name: self.program.array(value) for name, value in gradients.items()}
-        self.update = update
-
-    def is_current(self) -> bool:
-        """Whether model, Tensors and optimiser are still those that the program was made for."""
-        if generation["number"] != self._generation:
-            if generation["settings"] != self._settings or _members(self.model) != self._members:
-                return False
-            self._generation = generation["number"]
-        return self.program.is_current() and (self.update is None or self.update.is_current())
-
-    def take(self, *arrays: np.ndarray) -> None:
-        """Check and copy what a step is given."""
-        graph = self.program.graph
-        for target, classes, ignored in graph.class_checks:
-            if target.is_bound:
-                _check_classes("target", target.memory(), classes, ignored)
-            for value, array in zip(graph.inputs, arrays, strict=True):
-                if value is target:
-                    _check_classes(value.name, array, classes, ignored)
-        for memory, array in zip(self.program.inputs, arrays, strict=True):
-            np.copyto(memory, array)
 
 
 class Plan:
@@ -117,7 +77,7 @@ class Plan:
         self.optimizer: Any = optimizer
         self.clip_grad_norm = None if clip_grad_norm is None else checks.real("clip_grad_norm", clip_grad_norm, 0.0)
         self.clip_grad_value = None if clip_grad_value is None else checks.real("clip_grad_value", clip_grad_value, 0.0)
-        self._compiled: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock: Any = _lock()
         self._step_shortcut: Any = None
         self._predict_shortcut: Any = None
@@ -160,7 +120,7 @@ class Plan:
             compiled = self._find("step", x, y)
             compiled.take(x, y)
             self._run(compiled)
-            self._step_shortcut = self._shortcut(compiled)
+            self._step_shortcut = shortcut_of(compiled, self._lock)
             loss, prediction = compiled.program.outputs[:2]
             return loss.item(), prediction
 
@@ -190,12 +150,12 @@ class Plan:
         order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
         total, first = 0.0, 0
         with self._lock:
-            rows = order[:batch_size]
-            self._check_all(self._find("step", X[rows], Y[rows]), Y)
             while first < len(order):
                 rows = order[first : first + batch_size]
                 x, y = X[rows], Y[rows]
                 compiled = self._find("step", x, y)
+                if not first:  # before any row is used
+                    compiled.check("Y", 1, Y)
                 compiled.take(x, y)
                 self._run(compiled)
                 total += len(rows) * float(compiled.program.outputs[0].item())
@@ -228,7 +188,7 @@ class Plan:
             out = checks.out(out, result.shape, result.dtype)
             compiled.take(x)
             compiled.program.run()
-            self._predict_shortcut = self._shortcut(compiled)
+            self._predict_shortcut = shortcut_of(compiled, self._lock)
             if out is None:
                 return result.copy()
             np.copyto(out, result)
@@ -271,7 +231,7 @@ class Plan:
             raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
         return checks.index_array(name, array) if array.dtype.kind != "b" else array
 
-    def _find(self, kind: str, *arrays: np.ndarray) -> _Compiled:
+    def _find(self, kind: str, *arrays: np.ndarray) -> Compiled:
         """The program for these shapes, made where there is none that is current."""
         key = (kind, *[(a.shape, a.dtype) for a in arrays], dispatch.current_backends.get())
         compiled = self._compiled.get(key)
@@ -283,53 +243,29 @@ class Plan:
         self._compiled.move_to_end(key)
         return compiled
 
-    def _compile(self, kind: str, *arrays: np.ndarray) -> _Compiled:
+    def _compile(self, kind: str, *arrays: np.ndarray) -> Compiled:
         inputs = [(name, array.shape, array.dtype) for name, array in zip("xy", arrays, strict=False)]
         if kind == "predict":
-            with _mode(self.model, False), no_grad():
-                graph, results = trace(self.model, inputs)
-            if len(results) > 1:
-                raise TypeError(f"model: expected one Tensor as its output, got {len(results)}")
-            return _Compiled(self.model, graph, [traced(graph)], {}, None)
-        with _mode(self.model, True), enable_grad():
-            graph, (loss, _) = trace(self._loss_and_prediction, inputs)
-        notes = [traced(graph)]
-        values = {id(value.source): value for value in graph.bound()}
-        wanted = {name: values[id(p)] for name, p in self._trained(kind) if id(p) in values}
-        gradients = dict(zip(wanted, add_backward(graph, loss, list(wanted.values())), strict=True))
-        found = {name: gradient for name, gradient in gradients.items() if gradient is not None}
-        if kind == "step" and self._updates_inside:
-            update = Update(graph, self.optimizer, [wanted[name] for name in found], list(found.values()))
-            return _Compiled(self.model, graph, notes, {}, update)
-        graph.outputs = [*graph.outputs, *found.values()]
-        return _Compiled(self.model, graph, notes, found, None)
-
-    @property
-    def _updates_inside(self) -> bool:
-        """Whether the program can make the update itself."""
-        return type(self.optimizer).update is Optimizer.update and self.clip_grad_norm is None and self.clip_grad_value is None
-
-    def _trained(self, kind: str) -> list[tuple[str, Tensor]]:
-        """Names and Tensors whose gradients are wanted."""
-        named: list[tuple[str, Tensor]] = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+            return compile_prediction(self.model, inputs)
+        assert self.loss is not None
         if kind == "gradients":
-            return named
-        names = {id(p): name for name, p in named}
+            named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+            return compile_training(self.model, self.loss, inputs, named)
+        clips = self.clip_grad_norm is not None or self.clip_grad_value is not None
+        return compile_training(self.model, self.loss, inputs, self._trained(), self.optimizer, clips)
+
+    def _trained(self) -> dict[str, Tensor]:
+        """The parameters that the optimiser trains, by their names in the model where they have one."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
         members = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
-        return [(names.get(id(p), f"parameter {index}"), p) for index, p in enumerate(members)]
+        return {names.get(id(p), f"parameter {index}"): p for index, p in enumerate(members)}
 
-    def _loss_and_prediction(self, x: Any, y: Any) -> tuple[Any, Any]:
-        prediction = self.model(x)
-        return self.loss(prediction, y), prediction  # type: ignore[misc]
-
-    def _run(self, compiled: _Compiled) -> None:
+    def _run(self, compiled: Compiled) -> None:
         """Run a training program, whose update is inside or follows here."""
+        compiled.run()
         if compiled.update is not None:
-            compiled.update.next_step(compiled.program)
-            compiled.program.run()
             return
-        compiled.program.run()
-        tensors = dict(self._trained("step"))
+        tensors = self._trained()
         before = {name: tensor.grad for name, tensor in tensors.items()}
         try:
             for name, tensor in tensors.items():
@@ -343,58 +279,3 @@ class Plan:
         finally:
             for name, tensor in tensors.items():
                 tensor.grad = before[name]
-
-    def _shortcut(self, compiled: _Compiled) -> Any:
-        """The compiled way of the next call like this one; None where there is none."""
-        if shortcut is None or dispatch.observed() or (compiled.update is None and len(compiled.program.outputs) > 1):
-            return None
-        if any(target.is_bound for target, *_ in compiled.program.graph.class_checks):
-            return None
-        found = ((), ()) if compiled.update is None else compiled.update.shortcut(compiled.program)
-        if found is None:
-            return None
-        options, steps = found
-        graph, watched = compiled.program.graph, [(generation, "number", generation["number"])]
-        if compiled.update is not None:
-            watched += [(vars(self.optimizer), name, getattr(self.optimizer, name)) for name in ("state", "param_groups")]
-            watched += [(group, "params", group["params"]) for group in self.optimizer.param_groups]
-            watched += [(self.optimizer.state, p, state) for p, state in self.optimizer.state.items()]
-        numbers = {id(value): number for number, value in enumerate(graph.inputs)}
-        return shortcut.Shortcut(
-            compiled.program.executor, self._lock, tuple(compiled.program.inputs), compiled.program.outputs[0],
-            tuple([(numbers[id(target)], classes, ignored) for target, classes, ignored in graph.class_checks if id(target) in numbers]),
-            tuple(watched),
-            options,
-            tuple([(group["params"], len(group["params"])) for group in self.optimizer.param_groups] if compiled.update else ()),
-            tuple([(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]),
-            steps,
-        )  # fmt: skip
-
-    def _check_all(self, compiled: _Compiled, Y: np.ndarray) -> None:
-        """Check the classes of all rows before any of them is used."""
-        for target, classes, ignored in compiled.program.graph.class_checks:
-            if target is compiled.program.graph.inputs[1]:
-                _check_classes("Y", Y, classes, ignored)
-
-
-def _check_classes(name: str, given: np.ndarray, classes: int, ignored: int) -> None:
-    if not classes_fit(np.ascontiguousarray(given), classes, ignored):
-        wrong = ((given < 0) | (given >= classes)) & (given != ignored)
-        raise ValueError(f"{name}: expected classes in [0, {classes - 1}] or ignore_index {ignored}, got {given[wrong].flat[0]}")
-
-
-def _members(model: nn.Module) -> list[Any]:
-    """Everything that a model is made of, each known to be itself by ``is``, as lists are compared."""
-    return [*model.modules(), *map(id, model.parameters()), *map(id, model.buffers())]
-
-
-@contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Put all modules into a mode, and back at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.train(training)
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

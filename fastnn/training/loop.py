@@ -12,11 +12,12 @@ import numpy as np
 
 from fastnn import nn, optim, random
 from fastnn.functional import checks
+from fastnn.nn.mode import mode_kept
 from fastnn.plan import Plan, TraceError
 
 from .callbacks import Callback, History, Run
 from .progress import progress_callback
-from .steps import Metric, accuracy, dtype_of, evaluate, mode_kept, rows_of, train_step
+from .steps import Metric, accuracy, dtype_of, evaluate, rows_of, train_step
 
 Step = Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 

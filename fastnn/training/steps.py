@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from fastnn.autograd import Tensor, no_grad
 from fastnn.functional import checks
 from fastnn.nn import Module
+from fastnn.nn.mode import mode_kept
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -71,17 +71,6 @@ def dtype_of(model: Module) -> np.dtype:
     return next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
 
 
-@contextmanager
-def mode_kept(model: Module) -> Iterator[None]:
-    """Give every module its training or evaluation mode back at the end of the block."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def predict(model: Module, x: Any, *, batch_size: int = 256) -> np.ndarray:
     """The model's output for all rows of ``x``, computed in evaluation mode, batch by batch, without recording.
 
@@ -95,8 +84,7 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> np.ndarray:
     """
     batch_size = checks.integer("batch_size", batch_size, 1)
     x = rows_of("x", x, dtype_of(model))
-    with mode_kept(model), no_grad():
-        model.eval()
+    with mode_kept(model, training=False), no_grad():
         parts = [model(Tensor(x[i : i + batch_size])).numpy() for i in range(0, max(len(x), 1), batch_size)]
     return np.concatenate(parts)
 

@@ -1,0 +1,134 @@
+"""What a plan keeps for one kind of call and one shape of its arguments: a program, and what it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import nn
+from fastnn.autograd import Tensor, enable_grad, generation, no_grad
+from fastnn.nn.mode import mode_kept
+from fastnn.optim import Optimizer
+from fastnn.recall import check_classes
+
+from .explain import traced
+from .gradients import add_backward
+from .graph import Graph, Value
+from .passes import drop_dead_code, fuse_epilogues
+from .program import Program
+from .trace import trace
+from .update import Update
+
+Inputs = Sequence[tuple[str, Sequence[int], Any]]  # name, shape and dtype of each
+
+
+class Compiled:
+    """A program, and what tells whether it is still the right one.
+
+    Attributes
+    ----------
+    program : Program
+    gradients : dict of str to array
+        Where the program leaves the gradients that it does not use itself.
+    update : Update or None
+        The optimiser's calls, where the program makes them.
+    notes : list of str
+        One line for each pass.
+    """
+
+    def __init__(
+        self, model: nn.Module, graph: Graph, gradients: dict[str, Value] | None = None, update: Update | None = None
+    ) -> None:
+        self._model, self._members = model, _members(model)
+        self._generation, self._settings = generation["number"], generation["settings"]
+        self.notes = [traced(graph), drop_dead_code(graph), fuse_epilogues(graph)]
+        self.program = Program(graph)
+        self.notes.append(self.program.layout.explain())
+        self.gradients = {name: self.program.array(value) for name, value in (gradients or {}).items()}
+        self.update = update
+
+    def is_current(self) -> bool:
+        """Whether model, Tensors and optimiser are still those that the program was made for."""
+        if generation["number"] != self._generation:
+            members = _members(self._model)
+            same = len(members) == len(self._members) and all(a is b for a, b in zip(members, self._members, strict=True))
+            if generation["settings"] != self._settings or not same:
+                return False
+            self._generation = generation["number"]
+        return self.program.is_current() and (self.update is None or self.update.is_current())
+
+    def check(self, name: str, number: int, array: np.ndarray) -> None:
+        """Raise ValueError where elements given for an input are to be classes and are not."""
+        graph = self.program.graph
+        for target, classes, ignored in graph.class_checks:
+            if target is graph.inputs[number]:
+                check_classes(name, np.ascontiguousarray(array), classes, ignored)
+
+    def take(self, *arrays: np.ndarray) -> None:
+        """Check and copy what a step is given."""
+        graph = self.program.graph
+        for target, classes, ignored in graph.class_checks:
+            if target.is_bound:
+                check_classes("target", np.ascontiguousarray(target.memory()), classes, ignored)
+        for number, (value, array) in enumerate(zip(graph.inputs, arrays, strict=True)):
+            self.check(value.name, number, array)
+        for memory, array in zip(self.program.inputs, arrays, strict=True):
+            np.copyto(memory, array)
+
+    def run(self) -> None:
+        """Run the program on what it took, with the attributes that the optimiser has for this step."""
+        if self.update is not None:
+            self.update.next_step(self.program)
+        self.program.run()
+
+
+def compile_prediction(model: nn.Module, inputs: Inputs) -> Compiled:
+    """The model in evaluation mode."""
+    with mode_kept(model, training=False), no_grad():
+        graph, results = trace(model, inputs)
+    if len(results) > 1:
+        raise TypeError(f"model: expected one Tensor as its output, got {len(results)}")
+    return Compiled(model, graph)
+
+
+def compile_training(
+    model: nn.Module,
+    loss: Callable[..., Any],
+    inputs: Inputs,
+    trained: dict[str, Tensor],
+    optimizer: Any = None,
+    clips: bool = False,
+) -> Compiled:
+    """Loss and prediction, the gradients of what is trained, and the optimiser's update where it has calls for it.
+
+    Parameters
+    ----------
+    trained : dict of str to Tensor
+    optimizer : Optimizer, optional
+        Without one the gradients are left in ``Compiled.gradients``.
+    """
+
+    def loss_and_prediction(x: Any, y: Any) -> tuple[Any, Any]:
+        prediction = model(x)
+        return loss(prediction, y), prediction
+
+    with mode_kept(model, training=True), enable_grad():
+        graph, (value, _) = trace(loss_and_prediction, inputs)
+    bound = {id(value.source): value for value in graph.bound()}
+    wanted = {name: bound[id(tensor)] for name, tensor in trained.items() if id(tensor) in bound}
+    if optimizer is not None and trained and not wanted:
+        raise ValueError("optimizer: none of its parameters takes part in the loss; is it the optimiser of another model?")
+    found = dict(zip(wanted, add_backward(graph, value, list(wanted.values())), strict=True))
+    gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
+    if optimizer is not None and not clips and type(optimizer).update is Optimizer.update:
+        update = Update(graph, optimizer, [wanted[name] for name in gradients], list(gradients.values()))
+        return Compiled(model, graph, update=update)
+    graph.outputs = [*graph.outputs, *gradients.values()]
+    return Compiled(model, graph, gradients)
+
+
+def _members(model: nn.Module) -> list[Any]:
+    """Everything that a model is made of."""
+    return [*model.modules(), *model.parameters(), *model.buffers()]

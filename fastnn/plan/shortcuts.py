@@ -1,0 +1,44 @@
+"""The compiled way of a call like the last one: what has to be unchanged for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn import dispatch
+from fastnn.autograd import generation
+
+from .compiled import Compiled
+from .program import shortcut
+
+
+def shortcut_of(compiled: Compiled, lock: Any) -> Any:
+    """A compiled ``step`` or ``predict`` for arguments of one shape; None where there can be none.
+
+    It compares instead of checking, and gives None to a call that is another one in any respect.
+    """
+    program, update = compiled.program, compiled.update
+    graph = program.graph
+    if shortcut is None or dispatch.observed() or (update is None and len(program.outputs) > 1):
+        return None
+    if any(target.is_bound for target, *_ in graph.class_checks):
+        return None
+    watched: list[Any] = [(generation, "number", generation["number"])]
+    options, steps, lists = (), (), ()
+    if update is not None:
+        found = update.shortcut(program)
+        if found is None:
+            return None
+        options, steps = found
+        optimizer = update.optimizer
+        groups = optimizer.param_groups
+        watched += [(vars(optimizer), name, getattr(optimizer, name)) for name in ("state", "param_groups")]
+        watched += [(group, "params", group["params"]) for group in groups]
+        watched += [(optimizer.state, parameter, state) for parameter, state in optimizer.state.items()]
+        lists = tuple([(group["params"], len(group["params"])) for group in groups])
+    numbers = {id(value): number for number, value in enumerate(graph.inputs)}
+    checks = [(numbers[id(target)], classes, ignored) for target, classes, ignored in graph.class_checks]
+    variables = [(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]
+    return shortcut.Shortcut(
+        program.executor, lock, tuple(program.inputs), program.outputs[0], tuple(checks), tuple(watched), options, lists,
+        tuple(variables), steps,
+    )  # fmt: skip
