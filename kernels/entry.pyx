@@ -3,7 +3,7 @@
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_AsDouble
-from cpython.object cimport PyObject, PyTypeObject
+from cpython.object cimport PyObject, PyObject_IsTrue, PyTypeObject
 
 from fastnn.kernels.layouts cimport Py_TYPE, is_array
 
@@ -21,7 +21,7 @@ cdef extern from "Python.h":
 cdef enum:
     RELEASED_FROM = 16384  # elements of all arrays from which the GIL is released for a call; they take a microsecond at least
 
-cdef dict KINDS = {"array": b"a", "int": b"i", "float": b"f", "str": b"s", "tuple": b"t"}
+cdef dict KINDS = {"array": b"a", "int": b"i", "bool": b"b", "float": b"f", "str": b"s", "tuple": b"t"}
 
 
 cdef class Kernel:
@@ -72,6 +72,10 @@ cdef class Kernel:
             return 0
         elif kind == c"i":
             argument.integer = PyLong_AsLongLong(<object> value)
+            argument.number = <double> argument.integer
+            return 0
+        elif kind == c"b":
+            argument.integer = PyObject_IsTrue(<object> value)
             argument.number = <double> argument.integer
             return 0
         elif kind == c"s":

@@ -1,25 +1,24 @@
 # cython: cdivision=True
-"""One step of an optimiser, compiled ahead of time.
+"""One step of an optimiser, compiled ahead of time: of one parameter, or of many as one.
 
 The state is copied to the outputs where those are other arrays, and then changed in place: with few pointers that never overlap the
 compiler vectorises the loops, which it does not where an output may be the memory of an input.
 """
 
-cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.string cimport memcpy
 
-from fastnn.kernels.arrays cimport data, is_float32, real, size
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.entry cimport Argument64, kernel
 from fastnn.kernels.parallel cimport threads_for
-
-cnp.import_array()
 
 cdef extern from "<math.h>" nogil:
     float sqrtf(float x) noexcept
 
 cdef enum:
     BLOCK = 4096  # elements of a piece of work: a block of every array stays in L2
+    MOST = 32     # updates that are made at a time
 
 
 cdef struct Update:
@@ -31,9 +30,18 @@ cdef struct Update:
     double decay         # times p, added to the gradient
     double keep          # times p, before anything else (decoupled weight decay)
     Py_ssize_t n
+    bint narrow          # float32
 
+ctypedef void (*Rates)(const Argument64* options, Update* u) noexcept nogil
 ctypedef void (*Loop32)(float* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
 ctypedef void (*Loop64)(double* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
+
+
+cdef struct Optimizer:
+    int states, options  # how many; the arguments are p, g, states, options, and the new p and states
+    Rates rates          # from the options
+    Loop32 loop32
+    Loop64 loop64
 
 
 cdef inline real root(real x) noexcept nogil:
@@ -48,44 +56,94 @@ cdef inline real _gradient(real g, real p, real sign, real decay) noexcept nogil
     return sign * g + decay * p if decay != 0 else sign * g
 
 
-cdef void* _in_place(cnp.ndarray source, cnp.ndarray target) noexcept:
+cdef inline void* _in_place(const Argument64* source, const Argument64* target) noexcept nogil:
     """The output's memory with the input's values in it; NULL where one of them is absent."""
-    if source is None or target is None:
+    if source.input == NULL or target.input == NULL:
         return NULL
-    if data(source) != data(target):
-        memcpy(data(target), data(source), cnp.PyArray_NBYTES(source))
-    return data(target)
+    if source.input != target.input:
+        memcpy(target.output, source.input, source.size * source.itemsize)
+    return target.output
 
 
-cdef Update _bind(cnp.ndarray p, cnp.ndarray g, cnp.ndarray p_new, double weight_decay, bint decoupled, double lr, bint maximize):
-    cdef Update u
-    u.p = _in_place(p, p_new)
-    u.g = data(g)
-    u.state = [NULL, NULL, NULL]
+cdef inline bint _same_options(const Argument64* a, const Argument64* b, int count) noexcept nogil:
+    cdef int i
+    for i in range(count):
+        if a[i].number != b[i].number:
+            return False
+    return True
+
+
+cdef void _bind(const Optimizer* optimizer, const Argument64* a, Update* u) noexcept nogil:
+    """The arrays of one update."""
+    cdef const Argument64* outputs = a + 2 + optimizer.states + optimizer.options
+    cdef int i
+    u.p = _in_place(a, outputs)
+    u.g = a[1].input
+    for i in range(optimizer.states):
+        u.state[i] = _in_place(a + 2 + i, outputs + 1 + i)
+    u.n = a.size
+    u.narrow = a.itemsize == sizeof(float)
+
+
+cdef inline void _block(const Optimizer* optimizer, const Update* u, Py_ssize_t block) noexcept nogil:
+    if u.narrow:
+        optimizer.loop32(<float*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
+    else:
+        optimizer.loop64(<double*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
+
+
+cdef inline Py_ssize_t _blocks(const Update* u) noexcept nogil:
+    return (u.n + BLOCK - 1) // BLOCK
+
+
+cdef void _block_of_all(const Optimizer* optimizer, const Update* u, Py_ssize_t block) noexcept nogil:
+    """One of the blocks of many updates."""
+    while block >= _blocks(u):
+        block -= _blocks(u)
+        u += 1
+    _block(optimizer, u, block)
+
+
+cdef int _update(const Optimizer* optimizer, const void** calls, Py_ssize_t count) noexcept nogil:
+    """Some updates; threads share out the blocks of all of them."""
+    cdef Update updates[MOST]
+    cdef const Argument64* options = NULL
+    cdef const Argument64* before
+    cdef Py_ssize_t blocks = 0, elements = 0, i, block
+    cdef int threads
+    for i in range(count):
+        before, options = options, <const Argument64*> calls[i] + 2 + optimizer.states
+        if before != NULL and _same_options(options, before, optimizer.options):
+            updates[i] = updates[i - 1]
+        else:
+            optimizer.rates(options, &updates[i])
+        _bind(optimizer, <const Argument64*> calls[i], &updates[i])
+        blocks += _blocks(&updates[i])
+        elements += updates[i].n
+    threads = threads_for(4 * elements)
+    if threads == 1:
+        for i in range(count):
+            for block in range(_blocks(&updates[i])):
+                _block(optimizer, &updates[i], block)
+    else:
+        for i in prange(blocks, num_threads=threads, schedule="static"):
+            _block_of_all(optimizer, updates, i)
+    return 0
+
+
+cdef int _update_all(const Optimizer* optimizer, const void** calls, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t first = 0
+    while first < count:
+        _update(optimizer, calls + first, min(<Py_ssize_t> MOST, count - first))
+        first += MOST
+    return 0
+
+
+cdef inline void _gradient_rates(Update* u, double weight_decay, bint decoupled, double lr, bint maximize) noexcept nogil:
     u.sign = -1 if maximize else 1
     u.decay = 0 if decoupled else weight_decay
     u.keep = 1 - lr * weight_decay if decoupled else 1
-    u.n = size(p)
-    return u
-
-
-cdef inline void _block(Loop32 loop32, Loop64 loop64, Update* u, bint narrow, Py_ssize_t block) noexcept nogil:
-    if narrow:
-        loop32(<float*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
-    else:
-        loop64(<double*> u.p, u, block * BLOCK, min(u.n, (block + 1) * BLOCK))
-
-
-cdef void _run(Loop32 loop32, Loop64 loop64, Update* u, bint narrow) noexcept nogil:
-    """Share the blocks out among the threads."""
-    cdef Py_ssize_t blocks = (u.n + BLOCK - 1) // BLOCK, block
-    cdef int threads = threads_for(4 * u.n)
-    if threads == 1:
-        for block in range(blocks):
-            _block(loop32, loop64, u, narrow, block)
-    else:
-        for block in prange(blocks, num_threads=threads, schedule="static"):
-            _block(loop32, loop64, u, narrow, block)
+    u.state = [NULL, NULL, NULL]
 
 
 cdef void _sgd(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -106,15 +164,25 @@ cdef void _sgd(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexc
             p[i] -= lr * (d + momentum * b[i] if nesterov else b[i])
 
 
-def sgd(
-    cnp.ndarray p not None, cnp.ndarray g not None, cnp.ndarray b, double lr, double momentum, double dampening, bint nesterov,
-    double weight_decay, bint first, bint maximize, cnp.ndarray p_new not None, cnp.ndarray b_new,
-):
-    cdef Update u = _bind(p, g, p_new, weight_decay, False, lr, maximize)
-    u.state[0] = _in_place(b, b_new)
-    u.rates = [lr, momentum, 1 - dampening, first, nesterov, 0, 0, 0]
-    with nogil:
-        _run(_sgd[float], _sgd[double], &u, is_float32(p))
+cdef void _sgd_rates(const Argument64* o, Update* u) noexcept nogil:
+    _gradient_rates(u, o[4].number, False, o[0].number, o[6].integer)
+    u.rates = [o[0].number, o[1].number, 1 - o[2].number, o[5].number, o[3].number, 0, 0, 0]
+
+
+cdef Optimizer SGD = Optimizer(1, 7, _sgd_rates, _sgd[float], _sgd[double])
+
+
+cdef int sgd(const void* a) noexcept nogil:
+    return _update(&SGD, &a, 1)
+
+
+cdef int sgd_together(const void** calls, Py_ssize_t count) noexcept nogil:
+    return _update_all(&SGD, calls, count)
+
+
+kernel(globals(), "sgd(p, g, b?, float lr, float momentum, float dampening, "
+       "bool nesterov, float weight_decay, bool first, bool maximize, p_new, b_new?)",
+       sgd, sgd, sgd_together, sgd_together)
 
 
 cdef void _adagrad(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -129,15 +197,24 @@ cdef void _adagrad(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) n
         p[i] -= lr * d / (root(s[i]) + eps)
 
 
-def adagrad(
-    cnp.ndarray p not None, cnp.ndarray g not None, cnp.ndarray s not None, double lr, double weight_decay, double eps, bint maximize,
-    cnp.ndarray p_new not None, cnp.ndarray s_new not None,
-):
-    cdef Update u = _bind(p, g, p_new, weight_decay, False, lr, maximize)
-    u.state[0] = _in_place(s, s_new)
-    u.rates = [lr, eps, 0, 0, 0, 0, 0, 0]
-    with nogil:
-        _run(_adagrad[float], _adagrad[double], &u, is_float32(p))
+cdef void _adagrad_rates(const Argument64* o, Update* u) noexcept nogil:
+    _gradient_rates(u, o[1].number, False, o[0].number, o[3].integer)
+    u.rates = [o[0].number, o[2].number, 0, 0, 0, 0, 0, 0]
+
+
+cdef Optimizer ADAGRAD = Optimizer(1, 4, _adagrad_rates, _adagrad[float], _adagrad[double])
+
+
+cdef int adagrad(const void* a) noexcept nogil:
+    return _update(&ADAGRAD, &a, 1)
+
+
+cdef int adagrad_together(const void** calls, Py_ssize_t count) noexcept nogil:
+    return _update_all(&ADAGRAD, calls, count)
+
+
+kernel(globals(), "adagrad(p, g, s, float lr, float weight_decay, float eps, bool maximize, p_new, s_new)",
+       adagrad, adagrad, adagrad_together, adagrad_together)
 
 
 cdef void _adadelta(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -156,16 +233,25 @@ cdef void _adadelta(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) 
         p[i] -= lr * d
 
 
-def adadelta(
-    cnp.ndarray p not None, cnp.ndarray g not None, cnp.ndarray s not None, cnp.ndarray a not None, double lr, double rho, double eps,
-    double weight_decay, bint maximize, cnp.ndarray p_new not None, cnp.ndarray s_new not None, cnp.ndarray a_new not None,
-):
-    cdef Update u = _bind(p, g, p_new, weight_decay, False, lr, maximize)
-    u.state[0] = _in_place(s, s_new)
-    u.state[1] = _in_place(a, a_new)
-    u.rates = [lr, rho, 1 - rho, eps, 0, 0, 0, 0]
-    with nogil:
-        _run(_adadelta[float], _adadelta[double], &u, is_float32(p))
+cdef void _adadelta_rates(const Argument64* o, Update* u) noexcept nogil:
+    _gradient_rates(u, o[3].number, False, o[0].number, o[4].integer)
+    u.rates = [o[0].number, o[1].number, 1 - o[1].number, o[2].number, 0, 0, 0, 0]
+
+
+cdef Optimizer ADADELTA = Optimizer(2, 5, _adadelta_rates, _adadelta[float], _adadelta[double])
+
+
+cdef int adadelta(const void* a) noexcept nogil:
+    return _update(&ADADELTA, &a, 1)
+
+
+cdef int adadelta_together(const void** calls, Py_ssize_t count) noexcept nogil:
+    return _update_all(&ADADELTA, calls, count)
+
+
+kernel(globals(), "adadelta(p, g, s, a, float lr, float rho, "
+       "float eps, float weight_decay, bool maximize, p_new, s_new, a_new)",
+       adadelta, adadelta, adadelta_together, adadelta_together)
 
 
 cdef void _rmsprop(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -192,18 +278,25 @@ cdef void _rmsprop(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) n
         p[i] -= lr * d
 
 
-def rmsprop(
-    cnp.ndarray p not None, cnp.ndarray g not None, cnp.ndarray s not None, cnp.ndarray mean, cnp.ndarray b, double lr, double alpha,
-    double eps, double weight_decay, double momentum, bint maximize,
-    cnp.ndarray p_new not None, cnp.ndarray s_new not None, cnp.ndarray mean_new, cnp.ndarray b_new,
-):
-    cdef Update u = _bind(p, g, p_new, weight_decay, False, lr, maximize)
-    u.state[0] = _in_place(s, s_new)
-    u.state[1] = _in_place(mean, mean_new)
-    u.state[2] = _in_place(b, b_new)
-    u.rates = [lr, alpha, 1 - alpha, eps, momentum, 0, 0, 0]
-    with nogil:
-        _run(_rmsprop[float], _rmsprop[double], &u, is_float32(p))
+cdef void _rmsprop_rates(const Argument64* o, Update* u) noexcept nogil:
+    _gradient_rates(u, o[3].number, False, o[0].number, o[5].integer)
+    u.rates = [o[0].number, o[1].number, 1 - o[1].number, o[2].number, o[4].number, 0, 0, 0]
+
+
+cdef Optimizer RMSPROP = Optimizer(3, 6, _rmsprop_rates, _rmsprop[float], _rmsprop[double])
+
+
+cdef int rmsprop(const void* a) noexcept nogil:
+    return _update(&RMSPROP, &a, 1)
+
+
+cdef int rmsprop_together(const void** calls, Py_ssize_t count) noexcept nogil:
+    return _update_all(&RMSPROP, calls, count)
+
+
+kernel(globals(), "rmsprop(p, g, s, mean?, b?, float lr, float alpha, "
+       "float eps, float weight_decay, float momentum, bool maximize, p_new, s_new, mean_new?, b_new?)",
+       rmsprop, rmsprop, rmsprop_together, rmsprop_together)
 
 
 cdef void _adam(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -229,33 +322,49 @@ cdef void _adam(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noex
         p[i] = w - (rate * m[i] + gradient_rate * d) / (root(largest) * scale + eps)
 
 
-cdef void _run_adam(
-    Update* u, double rate, double gradient_rate, double beta1, double beta2, double eps, long long step, bint narrow
+cdef void _adam_family_rates(
+    Update* u, double rate, double gradient_rate, double beta1, double beta2, double eps, double step
 ) noexcept nogil:
-    u.rates = [rate, beta1, 1 - beta1, beta2, 1 - beta2, 1 / sqrt(1 - beta2 ** <double> step), eps, gradient_rate]
-    _run(_adam[float], _adam[double], u, narrow)
+    u.rates = [rate, beta1, 1 - beta1, beta2, 1 - beta2, 1 / sqrt(1 - beta2 ** step), eps, gradient_rate]
 
 
-def adam(
-    cnp.ndarray p not None, cnp.ndarray g not None, cnp.ndarray m not None, cnp.ndarray v not None, cnp.ndarray v_max, double lr,
-    double beta1, double beta2, double eps, double weight_decay, bint decoupled, long long step, bint maximize,
-    cnp.ndarray p_new not None, cnp.ndarray m_new not None, cnp.ndarray v_new not None, cnp.ndarray v_max_new,
-):
-    cdef Update u = _bind(p, g, p_new, weight_decay, decoupled, lr, maximize)
-    u.state[0] = _in_place(m, m_new)
-    u.state[1] = _in_place(v, v_new)
-    u.state[2] = _in_place(v_max, v_max_new)
-    with nogil:
-        _run_adam(&u, lr / (1 - beta1 ** <double> step), 0, beta1, beta2, eps, step, is_float32(p))
+cdef void _adam_rates(const Argument64* o, Update* u) noexcept nogil:
+    _gradient_rates(u, o[4].number, o[5].integer, o[0].number, o[7].integer)
+    _adam_family_rates(u, o[0].number / (1 - o[1].number ** o[6].number), 0, o[1].number, o[2].number, o[3].number, o[6].number)
 
 
-def nadam(
-    cnp.ndarray p not None, cnp.ndarray g not None, cnp.ndarray m not None, cnp.ndarray v not None, double lr, double beta1,
-    double beta2, double eps, double weight_decay, bint decoupled, long long step, double gradient_rate, double momentum_rate,
-    bint maximize, cnp.ndarray p_new not None, cnp.ndarray m_new not None, cnp.ndarray v_new not None,
-):
-    cdef Update u = _bind(p, g, p_new, weight_decay, decoupled, lr, maximize)
-    u.state[0] = _in_place(m, m_new)
-    u.state[1] = _in_place(v, v_new)
-    with nogil:
-        _run_adam(&u, momentum_rate, gradient_rate, beta1, beta2, eps, step, is_float32(p))
+cdef Optimizer ADAM = Optimizer(3, 8, _adam_rates, _adam[float], _adam[double])
+
+
+cdef int adam(const void* a) noexcept nogil:
+    return _update(&ADAM, &a, 1)
+
+
+cdef int adam_together(const void** calls, Py_ssize_t count) noexcept nogil:
+    return _update_all(&ADAM, calls, count)
+
+
+kernel(globals(), "adam(p, g, m, v, v_max?, float lr, float beta1, float beta2, "
+       "float eps, float weight_decay, bool decoupled, int step, bool maximize, p_new, m_new, v_new, v_max_new?)",
+       adam, adam, adam_together, adam_together)
+
+
+cdef void _nadam_rates(const Argument64* o, Update* u) noexcept nogil:
+    _gradient_rates(u, o[4].number, o[5].integer, o[0].number, o[9].integer)
+    _adam_family_rates(u, o[8].number, o[7].number, o[1].number, o[2].number, o[3].number, o[6].number)
+
+
+cdef Optimizer NADAM = Optimizer(2, 10, _nadam_rates, _adam[float], _adam[double])
+
+
+cdef int nadam(const void* a) noexcept nogil:
+    return _update(&NADAM, &a, 1)
+
+
+cdef int nadam_together(const void** calls, Py_ssize_t count) noexcept nogil:
+    return _update_all(&NADAM, calls, count)
+
+
+kernel(globals(), "nadam(p, g, m, v, float lr, float beta1, float beta2, float eps, float weight_decay, "
+       "bool decoupled, int step, float gradient_rate, float momentum_rate, bool maximize, p_new, m_new, v_new)",
+       nadam, nadam, nadam_together, nadam_together)
