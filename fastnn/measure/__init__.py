@@ -1,10 +1,11 @@
 """Measuring: what each layer costs, whether each kernel agrees with the reference, and which of several functions is faster."""
 
 from .costs import LayerCost, StepCost, layer_costs
+from .roofline import Roofline, machine_roofline
 from .timing import Race, Ratio, Timing, interleaved, paired_ratio, pinned, summarize
 from .verification import KernelCheck, verify
 
 __all__ = [
-    "KernelCheck", "LayerCost", "Race", "Ratio", "StepCost", "Timing", "interleaved", "layer_costs", "paired_ratio", "pinned",
-    "summarize", "verify",
+    "KernelCheck", "LayerCost", "Race", "Ratio", "Roofline", "StepCost", "Timing", "interleaved", "layer_costs", "machine_roofline",
+    "paired_ratio", "pinned", "summarize", "verify",
 ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""No operators: what the processor can do at most, for the roofline."""
