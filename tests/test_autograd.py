@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+import fastnn
 import fastnn.functional as F
 from fastnn.autograd import Function, Tensor, enable_grad, gradcheck, jacobian, no_grad, tensor, vjp
 
@@ -309,3 +310,29 @@ def test_against_torch(rng):
     compute(*theirs, torch.maximum, torch.where).backward()
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine.grad.numpy(), other.grad.numpy(), rtol=1e-12)
+
+
+def test_grad_leaves_the_leaves_alone(rng):
+    w, b, unused = (fastnn.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((2, 3), (2,), (4,)))
+    x, dy = rng.standard_normal((5, 3)), rng.standard_normal((5, 2))
+    y = F.linear(x, w, b)
+    dw, nothing, db = fastnn.autograd.grad(y, [w, unused, b], dy, retain_graph=True)
+    np.testing.assert_allclose(dw.numpy(), dy.T @ x)
+    np.testing.assert_allclose(db.numpy(), dy.sum(0))
+    assert nothing is None
+    assert w.grad is None
+    y.backward(dy)
+    np.testing.assert_array_equal(w.grad.numpy(), dw.numpy())
+
+
+def test_grad_errors(rng):
+    w = fastnn.tensor(rng.standard_normal((2, 3)), requires_grad=True)
+    y = w * 2
+    with pytest.raises(ValueError, match="output: expected a Tensor computed"):
+        fastnn.autograd.grad(fastnn.tensor([1.0]), [w])
+    with pytest.raises(TypeError, match=r"inputs\[1\]: expected a Tensor that is a leaf"):
+        fastnn.autograd.grad(y, [w, y], np.ones((2, 3)))
+    with pytest.raises(ValueError, match="grad_output: a gradient is needed"):
+        fastnn.autograd.grad(y, [w])
+    with pytest.raises(ValueError, match="grad_output: expected shape"):
+        fastnn.autograd.grad(y, [w], np.ones(3))

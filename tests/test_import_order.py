@@ -19,7 +19,7 @@ LEVELS = [
     {"init", "io", "nn", "optim", "plan"},
     {"config", "data", "measure", "training"},
     {"(root)"},  # fastnn/__init__.py, which gathers what users see
-    {"cli", "onnx", "plotting", "sklearn"},
+    {"cli", "distributed", "hips", "onnx", "plotting", "sklearn", "torch"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 PACKAGE = Path(fastnn.__file__).parent

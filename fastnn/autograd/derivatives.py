@@ -1,4 +1,4 @@
-"""Derivatives of functions of plain arrays: vjp, jacobian, gradcheck."""
+"""Derivatives without ``.grad``: grad of recorded Tensors; vjp, jacobian and gradcheck of functions of plain arrays."""
 
 from __future__ import annotations
 
@@ -63,6 +63,48 @@ def vjp(f: Callable[..., Any], *arrays: Any, **params: Any) -> tuple[np.ndarray,
     if recorder is not None and gradients is not None:
         recall.remember_gradient(f, arrays, params, recorder, y, direct, gradients)
     return y, pullback
+
+
+def grad(
+    output: Tensor, inputs: Sequence[Tensor], grad_output: Any = None, retain_graph: bool = False
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``<grad_output, output>`` with respect to leaves, which keep their ``.grad`` as it is.
+
+    Parameters
+    ----------
+    output : Tensor
+        What was computed from them.
+    inputs : sequence of Tensor
+        Leaves that require gradients.
+    grad_output : array or Tensor, optional
+        Of the shape and dtype of ``output``; needed unless that has one element.
+    retain_graph : bool
+        Keep the saved values, so that another backward pass is possible.
+
+    Returns
+    -------
+    tuple of Tensor or None
+        None where ``output`` does not depend on the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument does not fit.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+    >>> fastnn.autograd.grad((x * x).sum(), [x])
+    (tensor([2., 4.]),)
+    """
+    if not isinstance(output, Tensor) or not output.requires_grad:
+        raise ValueError("output: expected a Tensor computed from one that requires a gradient")
+    for index, leaf in enumerate(inputs):
+        if not isinstance(leaf, Tensor) or not leaf.is_leaf:
+            raise TypeError(f"inputs[{index}]: expected a Tensor that is a leaf")
+    found = tape.backpropagate(output, output.output_gradient(grad_output, "grad_output"), retain=retain_graph)
+    return tuple([Tensor(found[id(leaf)][1]) if id(leaf) in found else None for leaf in inputs])
 
 
 def _on_tape(f: Callable[..., Any], arrays: Sequence[Any], params: dict[str, Any]) -> tuple[Tensor, list[Any], np.ndarray, Any]:

@@ -223,19 +223,21 @@ class Tensor:
         """
         if not self._requires_grad:
             raise ValueError("backward: this Tensor does not require a gradient and was not computed from one that does")
-        if grad is None:
-            if self._data.size != 1:
-                raise ValueError(f"grad: a gradient is needed for a Tensor of shape {self.shape}")
-            gradient = np.ones(self.shape, self.dtype)
-        else:
-            gradient = grad._data if isinstance(grad, Tensor) else checks.array("grad", grad, dtype=self.dtype)
-            checks.array("grad", gradient, dtype=self.dtype)
-            checks.check_shape("grad", gradient, self.shape)
-        for leaf, value in tape.backpropagate(self, gradient, retain=retain_graph).values():
+        for leaf, value in tape.backpropagate(self, self.output_gradient(grad), retain=retain_graph).values():
             if leaf._grad is None:
                 leaf._grad = Tensor(value)
             else:
                 leaf._grad._data = np.asarray(leaf._grad._data + value)
+
+    def output_gradient(self, grad: Any, name: str = "grad") -> np.ndarray:
+        """A given gradient of this Tensor, checked; the one of a single element with respect to itself where none is given."""
+        if grad is None:
+            if self._data.size != 1:
+                raise ValueError(f"{name}: a gradient is needed for a Tensor of shape {self.shape}")
+            return np.ones(self.shape, self.dtype)
+        gradient = checks.array(name, grad._data if isinstance(grad, Tensor) else grad, dtype=self.dtype)
+        checks.check_shape(name, gradient, self.shape)
+        return gradient
 
     # operators
 
