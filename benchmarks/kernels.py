@@ -15,10 +15,12 @@ from pathlib import Path
 import fastnn
 from fastnn.dispatch import has_numba
 from fastnn.kernels import isa
+from fastnn.measure import peers
+from fastnn.measure.bench.kernels import Result, Settings, compare
+from fastnn.measure.bench.report import left_out, versions
+from fastnn.measure.problems.rows import DIRECTIONS, ROWS, Row
 
-from . import peers, report
-from .compare import Result, Settings, compare
-from .rows import DIRECTIONS, ROWS, Row
+from . import report
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -26,7 +28,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows whose label contains the text (may be repeated)")
     parser.add_argument("--direction", choices=DIRECTIONS, action="append", help="may be repeated")
-    parser.add_argument("--peers", nargs="*", choices=peers.NAMES, default=list(peers.NAMES), help="default: all four")
+    parser.add_argument("--peers", nargs="*", choices=peers.KERNELS, default=list(peers.KERNELS), help="default: all four")
     parser.add_argument("--quick", action="store_true", help="few samples, no second thread, and not both directions together")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
@@ -44,7 +46,11 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
-    found, missing = peers.load(options.peers, options.threads)
+    with peers.running(options.peers, options.threads) as found:
+        _run(options, found)
+
+
+def _run(options: argparse.Namespace, found: dict[str, peers.Peer]) -> None:
     budget, rounds, directions = (0.1, 3, DIRECTIONS[:2]) if options.quick else (0.5, 5, DIRECTIONS)
     settings = Settings(
         found,
@@ -56,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         numba=options.numba and isa.level() != isa.NONE and has_numba(),
         two_threads=not options.quick and options.threads == 1,
     )
-    table = report.Report(report.versions(settings), [name for name in peers.NAMES if name not in found])
+    table = report.Report(versions(settings), left_out(peers.KERNELS, found))
     old = report.Report.load(options.json) if options.keep and options.json.exists() else None
     if old is not None:
         table.keep(old)  # before anything is measured, in case that these are two tables
@@ -68,9 +74,9 @@ def main(argv: list[str] | None = None) -> None:
             table.add(_measured(row, settings))
             if options.json:
                 table.save(options.json)
-    print("\n".join(["", *report.summary(table)]))
+    print("\n".join(["", *table.summary()]))
     if options.markdown:
-        options.markdown.write_text(report.markdown(table), encoding="utf-8")
+        options.markdown.write_text(table.markdown(), encoding="utf-8")
 
 
 def _measured(row: Row, settings: Settings) -> list[Result]:
@@ -79,7 +85,7 @@ def _measured(row: Row, settings: Settings) -> list[Result]:
     for result in compare(row, settings):
         results.append(result)
         _print(report.line(result, list(settings.peers)))
-        for remark in report.remarks(result):
+        for remark in report.all_remarks(result):
             print(f"    {remark}", flush=True)
     return results
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import matplotlib
 
-from .compare import Result
-from .peers import NAMES
-from .report import Report, summary
-from .rows import DIRECTIONS, ROWS
+from fastnn.measure.bench.kernels import Result
+from fastnn.measure.peers import TITLES
+from fastnn.measure.problems.rows import DIRECTIONS, ROWS
+
+from .report import Report
 
 PICTURE = Path(__file__).parent.parent / "docs" / "kernels.png"
 COLUMNS = (
@@ -35,10 +36,10 @@ def draw(report: Report, path: Path) -> None:
         _panel(axes, labels, [r for r in report.results if r.label in labels and r.ratio])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     facts = report.versions
-    peers = ", ".join(f"{name} {facts[name]}" for name in NAMES.values() if name in facts)
+    peers = ", ".join(f"{name} {facts[name]}" for name in TITLES.values() if name in facts)
     figure.suptitle(
         f"Times as fast as the best of {peers}: fastnn {facts['fastnn']}, {facts['dtype']}, threads: {facts['threads']}\n"
-        f"{facts['processor']}, {facts['ISA level']}. {summary(report)[0]}",
+        f"{facts['processor']}, {facts['ISA level']}. {report.summary()[0]}",
         fontsize=10,
     )
     figure.savefig(path, dpi=110)

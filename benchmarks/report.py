@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from importlib.metadata import version
-from math import exp, log
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from fastnn.kernels import isa
+from fastnn.measure.bench.kernels import Result
+from fastnn.measure.bench.report import Run, duration, geometric_mean, markdown_table, percent, remarks
+from fastnn.measure.peers import KERNELS, TITLES
+from fastnn.measure.problems.rows import DIRECTIONS, GROUPS, NUMBA_GOAL, ROWS, THREADS_GOAL
 
-from .compare import Result, Settings
-from .machine import processor
-from .peers import NAMES
-from .rows import DIRECTIONS, GROUPS, NUMBA_GOAL, ROWS, THREADS_GOAL
-
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (0.0, "ns"))
 NOTES = """\
 - Ratio: the best peer's time over ours, both the 10 % quantile of samples taken in turn in one process. Spread: how far our median
   lies above, as a share.
@@ -50,37 +41,21 @@ class Goal(NamedTuple):
 
 
 @dataclass
-class Report:
-    """Results of one table, by one version of everything.
+class Report(Run):
+    """Results of the table, judged by its goals."""
 
-    Attributes
-    ----------
-    versions : dict
-    missing : list of str
-        Peers that did not take part.
-    results : list of Result
-    """
+    def content(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        judged = [goal._asdict() | {"verdict": goal.verdict} for goal in goals(self.results)]
+        return super().content() | {"goals": judged}
 
-    versions: dict[str, str]
-    missing: list[str]
-    results: list[Result] = field(default_factory=list)
+    def summary(self) -> list[str]:
+        """How many goals were met, and whether the table counts."""
+        return summary(self)
 
-    @classmethod
-    def load(cls, path: Path) -> Report:
-        """What :meth:`save` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names = {f.name for f in fields(Result)}
-        results = [Result(**{key: value for key, value in row.items() if key in names}) for row in content["rows"]]
-        return cls(content["versions"], content["missing"], results)
-
-    def save(self, path: Path) -> None:
-        """Write everything as JSON, for a picture or a comparison."""
-        content = {
-            "versions": self.versions, "missing": self.missing, "summary": summary(self),
-            "goals": [goal._asdict() | {"verdict": goal.verdict} for goal in goals(self.results)],
-            "rows": [result.as_dict() for result in self.results],
-        }  # fmt: skip
-        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    def markdown(self) -> str:
+        """The whole report."""
+        return markdown(self)
 
     def keep(self, old: Report) -> None:
         """Take over the rows of an older run that were not measured now.
@@ -105,26 +80,6 @@ class Report:
         self.results = [measured[key] for key in keys if key in measured]
 
 
-def versions(settings: Settings) -> dict[str, str]:
-    """What is measured with what."""
-    found = {"fastnn": version("fastnn"), "Python": sys.version.split()[0]}
-    found |= {NAMES[name]: module.version for name, module in settings.peers.items()}
-    if settings.numba:
-        found["Numba"] = version("numba")
-    return found | {
-        "processor": processor(), "processors": str(os.cpu_count()), "ISA level": isa.level(), "dtype": settings.dtype,
-        "threads": str(settings.threads),
-    }  # fmt: skip
-
-
-def duration(seconds: float | None) -> str:
-    """A time with three digits and its unit."""
-    if seconds is None:
-        return "-"
-    unit, name = next((size, name) for size, name in UNITS if seconds >= size)
-    return f"{seconds / (unit or 1e-9):.3g} {name}"
-
-
 def header(peers: list[str]) -> list[str]:
     """The titles of the columns."""
     return [
@@ -133,7 +88,7 @@ def header(peers: list[str]) -> list[str]:
         "fastnn",
         "spread",
         "on Numba",
-        *(NAMES[p] for p in peers),
+        *(TITLES[p] for p in peers),
         "best peer",
         "ratio",
         "goal",
@@ -145,24 +100,24 @@ def header(peers: list[str]) -> list[str]:
 def line(result: Result, peers: list[str]) -> list[str]:
     """One result as text, column by column."""
     times = [duration(result.peers.get(p)) for p in peers]
-    best = f"{NAMES[result.best]} {result.variants[result.best]}" if result.best else "-"
+    best = f"{TITLES[result.best]} {result.variants[result.best]}" if result.best else "-"
     verdict = "" if result.goal is None or result.ratio is None else Goal("", "", "", "", result.ratio / result.goal).verdict
     return [
-        result.label, result.direction, "ERROR" if result.error else duration(result.seconds), _percent(result.spread),
+        result.label, result.direction, "ERROR" if result.error else duration(result.seconds), percent(result.spread),
         duration(result.numba), *times, best,
         "-" if result.ratio is None else f"{result.ratio:.2f}", "-" if result.goal is None else f"{result.goal:g}", verdict,
-        f"{_percent(result.fraction)} {result.bound}".rstrip(),
+        f"{percent(result.fraction)} {result.bound}".rstrip(),
     ]  # fmt: skip
 
 
-def remarks(result: Result) -> list[str]:
+def all_remarks(result: Result) -> list[str]:
     """What does not fit into the columns."""
-    found = [result.error, *result.notes]
+    found = remarks(result)
     if result.two_threads is not None:
         found.append(
             f"two threads {result.two_threads:.2f} times as fast as one; multiply-adds alone {result.machine_threads:.2f}"
         )
-    return [text for text in found if text]
+    return found
 
 
 def goals(results: list[Result]) -> list[Goal]:
@@ -208,11 +163,6 @@ def _thread_goals(results: list[Result]) -> Iterator[Goal]:
             )
 
 
-def geometric_mean(values: list[float]) -> float:
-    """The geometric mean; 0 where a value is."""
-    return exp(sum(map(log, values)) / len(values)) if all(values) else 0.0
-
-
 def summary(report: Report) -> list[str]:
     """How many goals were met, and whether the table counts."""
     found = goals(report.results)
@@ -226,19 +176,19 @@ def summary(report: Report) -> list[str]:
     if absent:
         text.append(f"{absent} of the table's results were not measured.")
     if report.missing:
-        text.append(f"The table does not count: {', '.join(NAMES[name] for name in report.missing)} not installed or left out.")
+        text.append(f"The table does not count: {', '.join(TITLES[name] for name in report.missing)} not installed or left out.")
     return text
 
 
 def markdown(report: Report) -> str:
     """The whole report."""
-    peers = [name for name in NAMES if name not in report.missing]
+    peers = [name for name in KERNELS if name not in report.missing]
     dates = [r.date for r in report.results]
     parts = ["# Kernels against other libraries"]
     facts = report.versions | ({"measured, UTC": f"{min(dates)} to {max(dates)}"} if dates else {})
     parts += ["\n".join(f"- {name}: {value}" for name, value in facts.items()), *summary(report), NOTES, "## Rows"]
-    parts.append(_table([header(peers), *(line(r, peers) for r in report.results)]))
-    remarked = [f"- {r.label}, {r.direction}: {'; '.join(remarks(r))}" for r in report.results if remarks(r)]
+    parts.append(markdown_table([header(peers), *(line(r, peers) for r in report.results)]))
+    remarked = [f"- {r.label}, {r.direction}: {'; '.join(all_remarks(r))}" for r in report.results if all_remarks(r)]
     if remarked:
         parts += ["## Remarks", "\n".join(remarked)]
     titles = ["goal", "direction", "reached", "asked", "", "at the limit"]
@@ -246,13 +196,4 @@ def markdown(report: Report) -> str:
         [g.name, g.direction, g.reached, g.asked, g.verdict, "-" if g.possible is None else f"{g.possible:.2f}"]
         for g in goals(report.results)
     ]
-    return "\n\n".join([*parts, "## Goals", _table([titles, *rows])]) + "\n"
-
-
-def _table(rows: list[list[str]]) -> str:
-    first, *rest = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([first, "|" + "---|" * len(rows[0]), *rest])
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
+    return "\n\n".join([*parts, "## Goals", markdown_table([titles, *rows])]) + "\n"

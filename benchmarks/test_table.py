@@ -5,14 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import fastnn
 from fastnn import dispatch
+from fastnn.measure import peers
+from fastnn.measure.bench.kernels import Result, Settings, compare
+from fastnn.measure.machine import Work, traffic_probe
+from fastnn.measure.problems import kernels as problems
+from fastnn.measure.problems.kernels import Problem, backend_calls, public_calls
+from fastnn.measure.problems.rows import DIRECTIONS, GROUPS, ROWS, Row
 
-from . import kernels, peers, report
-from .compare import Result, Settings, compare
-from .machine import Work, traffic_probe
-from .problem import Problem, numba_calls, public_calls
-from .rows import DIRECTIONS, GROUPS, ROWS, Row
+from . import kernels, report
 
 LINEAR = {"x": (3, 5), "w": (4, 5), "b": (4,)}
 CONV = {"x": (2, 4, 7, 6), "w": (6, 4, 3, 3), "b": (6,)}
@@ -40,7 +41,7 @@ def settings(**found):
 
 
 def peer(variants):
-    return SimpleNamespace(variants=variants, to_numpy=np.asarray, version="1")
+    return peers.Peer("1", SimpleNamespace(variants=variants, to_numpy=np.asarray), None)
 
 
 def relu_peer(forward):
@@ -56,17 +57,17 @@ def measured(label, direction="forward", **found):
 
 
 @pytest.mark.parametrize("row", SMALL, ids=lambda row: row.label)
-@pytest.mark.parametrize("name", peers.NAMES)
+@pytest.mark.parametrize("name", peers.KERNELS)
 @pytest.mark.filterwarnings("ignore")
 def test_every_variant_of_a_peer_is_right(row, name):
-    pytest.importorskip(name)
-    found, missing = peers.load([name], 1)
-    if missing:
-        pytest.skip(f"{name} is not complete")
+    if peers.missing([name]):
+        pytest.skip(f"{name} is not installed")
     problem = Problem(row)
-    for variant, calls in found[name].variants(problem).items():
-        for direction, call in calls.items():
-            problem.check(variant, direction, call(), found[name].to_numpy)
+    with peers.running([name], 1) as found:
+        library = found[name].kernels
+        for variant, calls in library.variants(problem).items():
+            for direction, call in calls.items():
+                problem.check(variant, direction, call(), library.to_numpy)
 
 
 @pytest.mark.parametrize("row", SMALL, ids=lambda row: row.label)
@@ -81,7 +82,7 @@ def test_numba_calls_run_on_numba():
     if not dispatch.is_available("numba"):
         pytest.skip("numba is not installed")
     problem, seen = Problem(SMALL[0]), []
-    calls = numba_calls(problem)
+    calls = backend_calls(problem, "numba")
     with dispatch.observe(seen.append):
         public_calls(problem)["forward"]()
         assert {call.backend for call in seen} == {dispatch.backend_for(seen[-1].operator)}
@@ -130,7 +131,7 @@ def test_our_failure_is_a_result(row):
 
 def test_fast_convolutions_are_fast_in_their_own_rows_alone(monkeypatch):
     chosen = []
-    monkeypatch.setattr(fastnn, "set_convolution_precision", chosen.append)
+    monkeypatch.setattr(problems, "set_convolution_precision", chosen.append)
     row = Row("fast", "conv2d", CONV, {"padding": 1}, precision="fast")
     assert not any(result.error for result in results_of(row).values())
     assert chosen == ["fast", "default"] * 3

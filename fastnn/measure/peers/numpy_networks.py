@@ -7,12 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from ..networks import RATES, Problem
+from ..problems.networks import RATES, Problem
 
 
 def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
-    """A step of a dense network; nobody writes a convolution by hand to be fast."""
-    return {"step": {"by hand": _step(problem)}} if problem.network.is_dense else {}
+    """Steps and predictions of a dense network; nobody writes a convolution by hand to be fast."""
+    if not problem.network.is_dense:
+        return {}
+    return {
+        "step": {"by hand": _step(problem)},
+        "predict": {"by hand": _predict(problem, problem.x[:1])},
+        "predict batch": {"by hand": _predict(problem, problem.x)},
+    }
+
+
+def _predict(problem: Problem, rows: np.ndarray) -> Callable[[], np.ndarray]:
+    layers = problem.network.layers
+    numbers = [n for n, (kind, *_) in enumerate(layers) if kind == "linear"]
+    maps = [(problem.weights[f"{n}.weight"].T, problem.weights[f"{n}.bias"]) for n in numbers]
+    tanh = ("tanh",) in layers
+
+    def predict() -> np.ndarray:
+        x = rows
+        for number, (w, b) in enumerate(maps):
+            x = x @ w
+            x += b
+            if number < len(maps) - 1:
+                x = np.tanh(x, out=x) if tanh else np.maximum(x, 0, out=x)
+        return x
+
+    return predict
 
 
 def _step(problem: Problem) -> Callable[[], float]:

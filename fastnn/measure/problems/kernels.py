@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-import fastnn
-import fastnn.functional as F
 from fastnn import dispatch, optim
-from fastnn.measure.costs import call_cost
+from fastnn import functional as F
+from fastnn.autograd import Tensor, vjp
+from fastnn.config import set_convolution_precision
 
-from .machine import Work
+from ..costs import call_cost
+from ..machine import Work
 from .rows import Row
 
 Calls = dict[str, Callable[[], Any]]  # direction -> call: the output, the gradients, or (output, gradients)
@@ -55,10 +56,10 @@ class Problem:
     def expected(self) -> dict[str, Any]:
         """The reference's output and gradients in float64; those of an update are its parameter after one step."""
         wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in self.arrays.values()]
-        with fastnn.use_backend("reference"):
+        with dispatch.use_backend("reference"):
             if self.row.updates:
                 return {"forward": _stepped(self.row, wide[0], self.dy.astype(np.float64))}
-            y, pullback = fastnn.vjp(getattr(F, self.row.operation), *wide, **self.row.options)
+            y, pullback = vjp(getattr(F, self.row.operation), *wide, **self.row.options)
             gradients = [g for g in pullback(self.dy.astype(np.float64)) if g is not None]
         return {"forward": [y], "backward": gradients, "both": [y, *gradients]}
 
@@ -74,10 +75,10 @@ class Problem:
     def works(self) -> dict[str, list[Work]]:
         """What the operators behind each public call have to do: views nothing, convolutions the direct sum's operations."""
         calls = public_calls(self)
-        forward = _works(calls["forward"])
+        forward = works_of(calls["forward"])
         if "both" not in calls:
             return {"forward": forward}
-        both = _works(calls["both"])
+        both = works_of(calls["both"])
         return {"forward": forward, "backward": both[len(forward) :], "both": both}
 
 
@@ -89,8 +90,8 @@ def public_calls(problem: Problem) -> Calls:
     options = "".join(f", {name}={value!r}" for name, value in row.options.items())
     y = np.empty_like(problem.dy)
     grads = tuple([np.empty_like(a) if a.dtype.kind == "f" else None for a in problem.arrays.values()])
-    names = {"F": F, "vjp": fastnn.vjp, **problem.arrays, "y": y, "dy": problem.dy, "grads": grads}
-    _, names["pullback"] = fastnn.vjp(getattr(F, row.operation), *problem.arrays.values(), **row.options)
+    names = {"F": F, "vjp": vjp, **problem.arrays, "y": y, "dy": problem.dy, "grads": grads}
+    _, names["pullback"] = vjp(getattr(F, row.operation), *problem.arrays.values(), **row.options)
     out = "" if row.operation == "cross_entropy" else ", out=y"
     if row.packed:
         names["w"] = F.pack_weight(names["w"])
@@ -103,9 +104,9 @@ def public_calls(problem: Problem) -> Calls:
     }
 
 
-def numba_calls(problem: Problem) -> Calls:
-    """The public calls on Numba's kernels."""
-    with fastnn.use_backend("numba"):
+def backend_calls(problem: Problem, backend: str) -> Calls:
+    """The public calls on the kernels of one backend."""
+    with dispatch.use_backend(backend):
         context = copy_context()
     calls = context.run(public_calls, problem)
     return {direction: partial(context.run, call) for direction, call in calls.items()}
@@ -121,9 +122,9 @@ def _update_calls(problem: Problem) -> Calls:
     return {"forward": forward}
 
 
-def _optimizer(row: Row, p: np.ndarray, g: np.ndarray) -> tuple[optim.Optimizer, fastnn.Tensor]:
-    parameter = fastnn.Tensor(p, requires_grad=True)
-    parameter.grad = fastnn.Tensor(g)
+def _optimizer(row: Row, p: np.ndarray, g: np.ndarray) -> tuple[optim.Optimizer, Tensor]:
+    parameter = Tensor(p, requires_grad=True)
+    parameter.grad = Tensor(g)
     return getattr(optim, row.operation)([parameter], **row.options), parameter
 
 
@@ -133,7 +134,8 @@ def _stepped(row: Row, p: np.ndarray, g: np.ndarray) -> list[np.ndarray]:
     return [parameter.numpy()]
 
 
-def _works(call: Callable[[], Any]) -> list[Work]:
+def works_of(call: Callable[[], Any]) -> list[Work]:
+    """What the operators behind a call have to do; views have nothing to do."""
     found = []
 
     def note(call: dispatch.Call) -> None:
@@ -166,8 +168,8 @@ def convolution_precision(precision: str) -> Iterator[None]:
     if precision == "default":
         yield
         return
-    fastnn.set_convolution_precision(precision)
+    set_convolution_precision(precision)
     try:
         yield
     finally:
-        fastnn.set_convolution_precision("default")
+        set_convolution_precision("default")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..problem import Calls, Problem
+from ..problems.kernels import Calls, Problem
 
 version = torch.__version__
 aten = torch.ops.aten
@@ -17,10 +18,16 @@ nn = torch._C._nn  # what torch.nn.functional calls, with out=: a microsecond le
 _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def start(threads: int) -> None:
-    """Hold PyTorch to so many threads, and never record."""
+@contextmanager
+def running(threads: int) -> Iterator[None]:
+    """Hold PyTorch to so many threads, and record nothing."""
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.inference_mode().__enter__()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def to_numpy(result: Any) -> np.ndarray:

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import erf
 
-from ..problem import Calls, Problem
+from ..problems.kernels import Calls, Problem
 
 version = np.__version__
 to_numpy = np.asarray
-
-
-def start(threads: int) -> None:
-    """Nothing to do: the BLAS is held to so many threads for everybody."""
 
 
 def variants(problem: Problem) -> dict[str, Calls]:
@@ -94,6 +89,8 @@ def _tanh(problem: Problem) -> Calls:
 
 
 def _gelu(problem: Problem) -> Calls:
+    from scipy.special import erf
+
     x, dy, (y, dx) = problem.arrays["x"], problem.dy, _two(problem)
     root, density = x.dtype.type(np.sqrt(0.5)), x.dtype.type(1 / np.sqrt(2 * np.pi))
 

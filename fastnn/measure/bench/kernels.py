@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-import fastnn
 from fastnn.dispatch import has_numba
-from fastnn.measure import Race, Timing, interleaved
+from fastnn.threads import set_num_threads
 
-from .machine import peak_probe, traffic_probe
-from .problem import Calls, Problem, convolution_precision, numba_calls, public_calls
-from .rows import THREADS_FROM, Row
+from ..machine import Work, peak_probe, traffic_probe
+from ..peers import Peer
+from ..problems.kernels import Calls, Problem, backend_calls, convolution_precision, public_calls
+from ..problems.rows import THREADS_FROM, Row
+from ..timing import Race, Ratio, Timing, interleaved
 
 PILOT = 0.15  # of the budget, after which slow variants and peers are dropped
 CLOSE = 1.3  # a variant that is so many times slower than its peer's best
 HOPELESS = 3.0  # a peer that is so many times slower than the best one; it keeps the times that it has
 
-OURS, NUMBA, PEAK, TRAFFIC = "fastnn", "fastnn on numba", "peak", "traffic"
-Key = tuple[str, str]  # a peer and its variant, or one of these four
+OURS, PEAK, TRAFFIC = "fastnn", "peak", "traffic"
+BACKENDS = {"numba": "fastnn on Numba", "reference": "the reference"}
+Key = tuple[str, str]  # a peer and its variant, or one of these
 
 
 @dataclass
@@ -46,8 +47,10 @@ class Result:
         Peer -> which variant that was.
     arithmetic, traffic : float or None
         Seconds that the operations take at peak and the compulsory bytes by copying, as measured beside; on one thread alone.
-    numba : float or None
-        Seconds of Numba's kernels.
+    low, high : float or None
+        The interval of the ratio.
+    numba, reference : float or None
+        Seconds of Numba's kernels and of the NumPy reference.
     two_threads, machine_threads : float or None
         One thread's time over two threads', of this row and of multiply-adds in registers, in turn.
     error : str
@@ -68,7 +71,10 @@ class Result:
     variants: dict[str, str] = field(default_factory=dict)
     arithmetic: float | None = None
     traffic: float | None = None
+    low: float | None = None
+    high: float | None = None
     numba: float | None = None
+    reference: float | None = None
     two_threads: float | None = None
     machine_threads: float | None = None
     error: str = ""
@@ -88,6 +94,15 @@ class Result:
         return self.peers[self.best] / self.seconds if self.peers and self.seconds else None
 
     @property
+    def verdict(self) -> str:
+        """What the ratio says for certain: "faster", "slower", "even" or "uncertain"; empty without a ratio."""
+        if self.error:
+            return "error"
+        return (
+            "" if self.ratio is None or self.low is None or self.high is None else Ratio(self.ratio, self.low, self.high).verdict
+        )
+
+    @property
     def bound(self) -> str:
         """What limits the row: "arithmetic" or "traffic", or an empty string where it is not known."""
         if self.arithmetic is None or self.traffic is None:
@@ -103,14 +118,15 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return asdict(self) | {"best": self.best, "ratio": self.ratio, "bound": self.bound, "fraction": self.fraction}
+        found = {name: getattr(self, name) for name in ("best", "ratio", "verdict", "bound", "fraction")}
+        return asdict(self) | found
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to measure: with which peers, on how many threads, for how long."""
 
-    peers: dict[str, ModuleType]
+    peers: dict[str, Peer]
     dtype: str
     threads: int
     budget: float  # seconds of each direction of a row
@@ -118,6 +134,8 @@ class Settings:
     directions: tuple[str, ...]
     numba: bool
     two_threads: bool
+    reference: bool = False
+    compilers: bool = True  # whether settings that run a compiler of their own, as torch.compile does, take part
 
 
 def compare(row: Row, settings: Settings) -> Iterator[Result]:
@@ -134,7 +152,7 @@ def compare(row: Row, settings: Settings) -> Iterator[Result]:
                 contest = contest or _Contest(row, settings)
                 contest.measure(direction, result)
         except Exception as error:  # a kernel that is wrong or refuses is a result
-            result.error = _first_line(error)
+            result.error = first_line(error)
         yield result
 
 
@@ -147,14 +165,15 @@ class _Contest:
         self.ours = public_calls(self.problem)
         self.others: dict[Key, tuple[Calls, Callable[[Any], Any]]] = {}
         self.notes = []
-        makers = {name: (module.variants, module.to_numpy) for name, module in settings.peers.items()}
-        if row.numba and settings.numba:
-            makers[NUMBA] = (lambda problem: {"": numba_calls(problem)}), np.asarray
+        makers = {name: (peer.kernels.variants, peer.kernels.to_numpy) for name, peer in settings.peers.items() if peer.kernels}
+        for backend, wanted in (("numba", row.numba and settings.numba), ("reference", settings.reference)):
+            if wanted:
+                makers[BACKENDS[backend]] = partial(_of_backend, backend), np.asarray
         for name, (variants, to_numpy) in makers.items():
             try:
                 self.others |= {(name, variant): (calls, to_numpy) for variant, calls in variants(self.problem).items()}
             except Exception as error:  # the others are compared all the same
-                self.notes.append(f"{name}: {_first_line(error)}")
+                self.notes.append(f"{name}: {first_line(error)}")
 
     def measure(self, direction: str, result: Result) -> None:
         """Check, time and fill in the result."""
@@ -162,20 +181,7 @@ class _Contest:
         works = self.problem.works[direction]
         self.problem.check(OURS, direction, self.ours[direction]())
         candidates = {(OURS, ""): self.ours[direction], **self._right_ones(direction, result)}
-        with peak_probe(1, self.settings.dtype) as (peak, operations):
-            if self.settings.threads == 1:
-                candidates[PEAK, ""] = peak
-                candidates[TRAFFIC, ""], share = traffic_probe(works)
-            times = _time(candidates, self.settings)
-        result.seconds, result.spread, *_ = times.pop((OURS, ""))
-        if (PEAK, "") in times:
-            result.arithmetic = sum(work.flops for work in works) / operations * times.pop((PEAK, "")).seconds
-            result.traffic = share * times.pop((TRAFFIC, "")).seconds
-        if (NUMBA, "") in times:
-            result.numba = times.pop((NUMBA, "")).seconds
-        for (name, variant), timing in times.items():
-            if timing.seconds < result.peers.get(name, float("inf")):
-                result.peers[name], result.variants[name] = timing.seconds, variant
+        measure_candidates(candidates, self.settings, result, works)
         wanted = self.settings.two_threads and self.row.threads and direction != "both"
         if wanted and result.bound == "arithmetic" and result.seconds > THREADS_FROM:
             self._two_threads(direction, result)
@@ -190,7 +196,7 @@ class _Contest:
             try:
                 self.problem.check(who, direction, calls[direction](), to_numpy)
             except Exception as error:  # a peer that is wrong or refuses does not compete
-                result.notes.append(f"{who}: {_first_line(error)}")
+                result.notes.append(f"{who}: {first_line(error)}")
             else:
                 found[key] = calls[direction]
         return found
@@ -205,34 +211,77 @@ class _Contest:
                 calls = {"1": partial(_on_threads, 1, call), "2": partial(_on_threads, 2, call), "peak 1": one, "peak 2": two}
                 times = interleaved(calls, budget=self.settings.budget, rounds=self.settings.rounds)
         finally:
-            fastnn.set_num_threads(self.settings.threads)
+            set_num_threads(self.settings.threads)
         seconds = {name: timing.seconds for name, timing in times.items()}
         result.two_threads = seconds["1"] / seconds["2"]
         result.machine_threads = of_two / seconds["peak 2"] / (of_one / seconds["peak 1"])
 
 
+def measure_candidates(
+    candidates: dict[Key, Callable[[], Any]], settings: Settings, result: Result, works: Sequence[Work], times_work: int = 1
+) -> None:
+    """Time everybody in turn, on one thread beside what the machine can do, and fill in the result.
+
+    Parameters
+    ----------
+    candidates : dict
+        What to call; ours among them.
+    settings : Settings
+    result : Result
+    works : sequence of Work
+    times_work : int
+        How often the candidates do that work.
+    """
+    candidates = dict(candidates)
+    with peak_probe(1, settings.dtype) as (peak, operations):
+        if settings.threads == 1:
+            candidates[PEAK, ""] = peak
+            candidates[TRAFFIC, ""], share = traffic_probe(works)
+        times, race = _time(candidates, settings)
+    result.seconds, result.spread, *_ = times.pop((OURS, ""))
+    if (PEAK, "") in times:
+        result.arithmetic = times_work * sum(work.flops for work in works) / operations * times.pop((PEAK, "")).seconds
+        result.traffic = times_work * share * times.pop((TRAFFIC, "")).seconds
+    for backend, name in BACKENDS.items():
+        if (name, "") in times:
+            setattr(result, backend, times.pop((name, "")).seconds)
+    for (name, variant), timing in times.items():
+        if timing.seconds < result.peers.get(name, float("inf")):
+            result.peers[name], result.variants[name] = timing.seconds, variant
+    if result.best:
+        _, result.low, result.high = race.ratio((result.best, result.variants[result.best]), (OURS, ""))
+
+
+def _of_backend(backend: str, problem: Problem) -> dict[str, Calls]:
+    return {"": backend_calls(problem, backend)}
+
+
 def _on_threads(count: int, call: Callable[[], Any]) -> None:
-    fastnn.set_num_threads(count)
+    set_num_threads(count)
     call()
 
 
-def _time(candidates: dict[Key, Callable[[], Any]], settings: Settings) -> dict[Key, Timing]:
-    """Time everybody in turn; after two rounds each peer's slower variants retire, and the peers that are far behind."""
+def _time(candidates: dict[Key, Callable[[], Any]], settings: Settings) -> tuple[dict[Key, Timing], Race[Key]]:
+    """Time everybody in turn; after two rounds each peer's slower variants retire, and those that are far behind."""
     race = Race(candidates)
     race.run(PILOT * settings.budget, rounds=2)
     pilot = race.timings()
     best: dict[str, float] = {}
     for (name, _), timing in pilot.items():
         best[name] = min(best.get(name, timing.seconds), timing.seconds)
-    rivals = [key for key in candidates if key[0] not in (OURS, NUMBA, PEAK, TRAFFIC)]
+    rivals = [key for key in candidates if key[0] not in (OURS, PEAK, TRAFFIC, *BACKENDS.values())]
     fastest = min((best[name] for name, _ in rivals), default=0.0)
     slow = {key for key in rivals if best[key[0]] > HOPELESS * fastest or pilot[key].seconds > CLOSE * best[key[0]]}
+    reference = BACKENDS["reference"], ""
+    if reference in candidates and best[reference[0]] > HOPELESS * best[OURS]:
+        slow.add(reference)
     race.drop(slow)
     race.run(settings.budget, settings.rounds - 2)
     times = race.timings()
-    return {key: times[key] for key in candidates if key not in slow or best[key[0]] > HOPELESS * fastest}
+    return {key: times[key] for key in candidates if key not in slow or pilot[key].seconds == best[key[0]]}, race
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(lines[:3])}"

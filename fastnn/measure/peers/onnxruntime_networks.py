@@ -9,16 +9,20 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from ..networks import Problem
+from ..problems.networks import Problem
+from .onnxruntime_kernels import session_options
 
 
 def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
-    """Predictions of one example."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(_model(problem).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    x = problem.x[:1].copy()
-    y = np.empty((1, problem.network.classes or 1), np.float32)
+    """Predictions of one example and of a batch."""
+    session = onnxruntime.InferenceSession(
+        _model(problem).SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+    )
+    return {"predict": _calls(problem, session, problem.x[:1].copy()), "predict batch": _calls(problem, session, problem.x)}
+
+
+def _calls(problem: Problem, session: Any, x: np.ndarray) -> dict[str, Callable[[], Any]]:
+    y = np.empty((len(x), *_outputs(problem)), np.float32)
     binding = session.io_binding()
     binding.bind_cpu_input("x", x)
     binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)
@@ -27,7 +31,12 @@ def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
         session.run_with_iobinding(binding)
         return y
 
-    return {"predict": {"run": lambda: session.run(["y"], {"x": x})[0], "io binding": bound}}
+    return {"run": lambda: session.run(["y"], {"x": x})[0], "io binding": bound}
+
+
+def _outputs(problem: Problem) -> tuple[int, ...]:
+    """Shape of one prediction."""
+    return (problem.network.classes,) if problem.network.classes else problem.network.outputs
 
 
 def _model(problem: Problem) -> Any:
@@ -48,7 +57,7 @@ def _model(problem: Problem) -> Any:
         operator, attributes = operators[kind]
         nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         name = output
-    shapes = {"x": [1, *problem.network.shape], "y": [1, problem.network.classes or 1]}
+    shapes: dict[str, list[Any]] = {"x": ["rows", *problem.network.shape], "y": ["rows", *_outputs(problem)]}
     x, y = (helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in shapes.items())
     model = helper.make_model(helper.make_graph(nodes, "network", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 10

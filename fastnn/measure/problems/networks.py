@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-import fastnn
 from fastnn import nn, optim
+from fastnn.random import manual_seed
+from fastnn.training import TrainingPlan, compile
 
 Layer = tuple[Any, ...]
+Stages = tuple[Callable[[], Any], ...]  # forward to the loss, which it returns, backward, update
 
 _LENET: tuple[Layer, ...] = (
     ("conv", 1, 6, 5, 0), ("relu",), ("pool",), ("conv", 6, 16, 5, 0), ("relu",), ("pool",), ("flatten",),
@@ -44,9 +47,11 @@ class Network:
     batch : int
     optimizer : "sgd", "momentum" or "adam"
     classes : int
-        0 for a regression of one number by the mean squared error.
+        0 for a regression by the mean squared error.
     batches : int
         In an epoch.
+    outputs : tuple of int
+        Shape of one prediction of a regression.
     goals : dict
         Contest ("step", "epoch", "predict") -> the ratio to reach; a second thread's under "step on 2 threads".
     """
@@ -59,6 +64,7 @@ class Network:
     classes: int
     batches: int
     goals: dict[str, float] = field(default_factory=dict)
+    outputs: tuple[int, ...] = (1,)
 
     @property
     def is_dense(self) -> bool:
@@ -101,9 +107,10 @@ class Problem:
         rows = network.batch * network.batches
         self.network = network
         self.X = rng.standard_normal((rows, *network.shape)).astype(np.float32)
-        self.Y = rng.integers(0, network.classes, rows) if network.classes else rng.standard_normal((rows, 1)).astype(np.float32)
+        shape = (rows, *network.outputs)
+        self.Y = rng.integers(0, network.classes, rows) if network.classes else rng.standard_normal(shape).astype(np.float32)
         self.x, self.y = self.X[: network.batch].copy(), self.Y[: network.batch].copy()
-        fastnn.manual_seed(0)
+        manual_seed(0)
         self.weights = self.model().state_dict()
 
     def model(self) -> nn.Sequential:
@@ -114,8 +121,8 @@ class Problem:
         }  # fmt: skip
         return nn.Sequential(*[makers[kind](*sizes) for kind, *sizes in self.network.layers])
 
-    def plan(self) -> Any:
-        """The network compiled, with the common weights."""
+    def trainer(self) -> tuple[nn.Sequential, nn.Module, optim.Optimizer]:
+        """The network with the common weights, its loss and its optimiser."""
         model = self.model()
         model.load_state_dict(self.weights)
         lr = RATES[self.network.optimizer]
@@ -125,4 +132,8 @@ class Problem:
             "adam": lambda p: optim.Adam(p, lr),
         }
         loss = nn.CrossEntropyLoss() if self.network.classes else nn.MSELoss()
-        return fastnn.compile(model, loss, optimizers[self.network.optimizer](model.parameters()))
+        return model, loss, optimizers[self.network.optimizer](model.parameters())
+
+    def plan(self) -> TrainingPlan:
+        """The network compiled, with the common weights."""
+        return compile(*self.trainer())

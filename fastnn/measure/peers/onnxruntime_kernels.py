@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,16 +11,28 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-from ..problem import Calls, Problem
+from ..problems.kernels import Calls, Problem
 
 version = ort.__version__
 _threads = 1
 
 
-def start(threads: int) -> None:
+@contextmanager
+def running(threads: int) -> Iterator[None]:
     """Remember how many threads the sessions may have."""
     global _threads
-    _threads = threads
+    before, _threads = _threads, threads
+    try:
+        yield
+    finally:
+        _threads = before
+
+
+def session_options() -> ort.SessionOptions:
+    """Options of a session on so many threads."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = _threads, 1
+    return options
 
 
 def to_numpy(result: Any) -> np.ndarray:
@@ -43,9 +57,7 @@ def variants(problem: Problem) -> dict[str, Calls]:
     opset = helper.make_opsetid("", 20)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
     onnx.checker.check_model(model)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = _threads, 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"])
     x = ort.OrtValue.ortvalue_from_numpy(arrays["x"])
     y = ort.OrtValue.ortvalue_from_shape_and_type(_output_shape(problem), dy.dtype.type)
     binding = session.io_binding()

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import sklearn
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from ..networks import RATES, Problem
+from ..problems.networks import RATES, Problem
+
+version = sklearn.__version__
 
 
 def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..networks import RATES, Problem
+from ..problems.networks import RATES, Problem, Stages
 
 
 def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
@@ -42,7 +42,29 @@ def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
         "step": {"jit": run_step},
         "epoch": {"scan": run_epoch},
         "predict": {"jit": lambda: np.asarray(forward(weights, one))},
+        "predict batch": {"jit": lambda: np.asarray(forward(weights, x))},
     }
+
+
+def stages(problem: Problem) -> dict[str, Stages]:
+    """The forward pass to the loss, the backward pass from what it left, and the update, each jitted, to be called in turn."""
+    loss_of, x, y = _loss(problem), jnp.asarray(problem.x), jnp.asarray(problem.y)
+    apply = jax.jit(_apply(problem), donate_argnums=0)
+    start = jax.jit(lambda weights, x, y: jax.vjp(lambda weights: loss_of(weights, x, y), weights))
+    pull = jax.jit(lambda pullback: pullback(jnp.ones((), x.dtype))[0])
+    found: dict[str, Any] = {"state": _state(problem)}
+
+    def forward() -> Any:
+        found["loss"], found["pullback"] = jax.block_until_ready(start(found["state"][0], x, y))
+        return found["loss"]
+
+    def backward() -> None:
+        found["gradients"] = jax.block_until_ready(pull(found["pullback"]))
+
+    def update() -> None:
+        found["state"] = jax.block_until_ready(apply(found["state"], found["gradients"]))
+
+    return {"jit": (forward, backward, update)}
 
 
 def _weights(problem: Problem) -> dict[str, Any]:
@@ -69,8 +91,8 @@ def _forward(problem: Problem, weights: Any, x: Any) -> Any:
     return x
 
 
-def _update(problem: Problem) -> Callable[..., Any]:
-    kind, lr = problem.network.optimizer, RATES[problem.network.optimizer]
+def _loss(problem: Problem) -> Callable[..., Any]:
+    """The loss as a function of weights, rows and targets."""
 
     def loss_of(weights: Any, x: Any, y: Any) -> Any:
         prediction = _forward(problem, weights, x)
@@ -78,9 +100,15 @@ def _update(problem: Problem) -> Callable[..., Any]:
             return -jnp.take_along_axis(jax.nn.log_softmax(prediction), y[:, None], 1).mean()
         return ((prediction - y) ** 2).mean()
 
-    def update(state: Any, x: Any, y: Any) -> Any:
+    return loss_of
+
+
+def _apply(problem: Problem) -> Callable[..., Any]:
+    """The optimiser: state and gradients -> state."""
+    kind, lr = problem.network.optimizer, RATES[problem.network.optimizer]
+
+    def apply(state: Any, gradients: Any) -> Any:
         weights, first, second, count = state
-        loss, gradients = jax.value_and_grad(loss_of)(weights, x, y)
         count = count + 1
         if kind == "adam":
             first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
@@ -92,6 +120,17 @@ def _update(problem: Problem) -> Callable[..., Any]:
             weights = jax.tree.map(lambda p, b: p - lr * b, weights, first)
         else:
             weights = jax.tree.map(lambda p, g: p - lr * g, weights, gradients)
-        return (weights, first, second, count), loss
+        return weights, first, second, count
+
+    return apply
+
+
+def _update(problem: Problem) -> Callable[..., Any]:
+    """A whole step: state and batch -> state and loss."""
+    loss_of, apply = _loss(problem), _apply(problem)
+
+    def update(state: Any, x: Any, y: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(state[0], x, y)
+        return apply(state, gradients), loss
 
     return update

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -11,22 +12,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..problem import Calls, Problem
+from ..problems.kernels import Calls, Problem
 
 version = jax.__version__
 to_numpy = np.asarray
 
 
-def start(threads: int) -> None:
+@contextmanager
+def running(threads: int) -> Iterator[None]:
     """Hold XLA to so many threads, by the one setting that it heeds: the intra-op pool is made at the first use, of NPROC threads.
 
     (Without it, ``--xla_cpu_multi_thread_eigen=false`` still left a product of matrices 1.9 processors busy.) Calls run in the
     caller's thread, which saves handing them over.
     """
     os.environ["NPROC"] = str(threads)
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    jax.config.update("jax_enable_x64", True)
-    jnp.zeros(1).block_until_ready()
+    settings = ("jax_cpu_enable_async_dispatch", False), ("jax_enable_x64", True)
+    before = [(name, jax.config.values[name]) for name, _ in settings]
+    for name, value in settings:
+        jax.config.update(name, value)
+    try:
+        jnp.zeros(1).block_until_ready()
+        yield
+    finally:
+        for name, value in before:
+            jax.config.update(name, value)
 
 
 def variants(problem: Problem) -> dict[str, Calls]:
