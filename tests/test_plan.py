@@ -125,6 +125,24 @@ def test_an_epoch_is_its_steps(optimizer):
     assert_same_state(ours.state_dict()["state"], theirs.state_dict()["state"])
 
 
+def test_an_epoch_takes_the_rows_that_it_is_told():
+    model, twin, shape = twins("mlp")
+    ours, theirs = optim.Adam(model.parameters()), optim.Adam(twin.parameters())
+    plan, steps = fastnn.compile(model, nn.CrossEntropyLoss(), ours), fastnn.compile(twin, nn.CrossEntropyLoss(), theirs)
+    ((x, y),) = batches(shape, [23])
+    order = np.array([3, 3, 22, 0, 7, 1, 19])
+    mean = plan.epoch(x, y, batch_size=3, order=order)
+    total = sum(len(rows) * steps.step(x[rows], y[rows]) for rows in np.split(order, [3, 6]))
+    assert mean == pytest.approx(total / 7, abs=1e-12)
+    assert_same_state(model.state_dict(), twin.state_dict())
+    for wrong, error in ((23, IndexError), (-1, IndexError), (0.5, TypeError)):
+        with pytest.raises(error, match="order"):
+            plan.epoch(x, y, order=np.array([0, wrong]))
+    for wrong in (np.zeros(0, int), np.zeros((1, 1), int)):
+        with pytest.raises(ValueError, match="order"):
+            plan.epoch(x, y, order=wrong)
+
+
 def test_gradients():
     model, twin, shape = twins("skip")
     ((x, y),) = batches(shape, [5])

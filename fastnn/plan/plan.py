@@ -124,7 +124,7 @@ class Plan:
             loss, prediction = compiled.program.outputs[:2]
             return loss.item(), prediction
 
-    def epoch(self, X: Any, Y: Any, *, batch_size: int = 32, shuffle: bool = True, seed: Any = None) -> float:
+    def epoch(self, X: Any, Y: Any, *, batch_size: int = 32, shuffle: bool = True, seed: Any = None, order: Any = None) -> float:
         """Train on every row once; the partial last batch takes part.
 
         Parameters
@@ -136,6 +136,8 @@ class Plan:
             Draw a new order.
         seed : int or numpy.random.Generator, optional
             Of the order; by default fastnn's own generator.
+        order : int array, optional
+            The rows to train on, in this order, instead of all of them.
 
         Returns
         -------
@@ -147,7 +149,9 @@ class Plan:
         batch_size = checks.integer("batch_size", batch_size, 1)
         if X.ndim == 0 or Y.ndim == 0 or len(X) != len(Y) or len(X) == 0:
             raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
-        order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
+        if order is None:
+            order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
+        order = _rows(order, len(X))
         total, first = 0.0, 0
         with self._lock:
             while first < len(order):
@@ -279,3 +283,13 @@ class Plan:
         finally:
             for name, tensor in tensors.items():
                 tensor.grad = before[name]
+
+
+def _rows(order: Any, count: int) -> np.ndarray:
+    """Numbers of rows, at least one, each below ``count``."""
+    rows = checks.index_array("order", order)
+    if rows.ndim != 1 or len(rows) == 0:
+        raise ValueError(f"order: expected one dimension and at least one row, got shape {rows.shape}")
+    if rows.min() < 0 or rows.max() >= count:
+        raise IndexError(f"order: expected rows in [0, {count - 1}], got {rows.min()} to {rows.max()}")
+    return rows
