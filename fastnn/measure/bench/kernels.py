@@ -182,6 +182,7 @@ class _Contest:
         self.problem.check(OURS, direction, self.ours[direction]())
         candidates = {(OURS, ""): self.ours[direction], **self._right_ones(direction, result)}
         measure_candidates(candidates, self.settings, result, works)
+        assert result.seconds is not None
         wanted = self.settings.two_threads and self.row.threads and direction != "both"
         if wanted and result.bound == "arithmetic" and result.seconds > THREADS_FROM:
             self._two_threads(direction, result)
@@ -208,7 +209,12 @@ class _Contest:
         call, dtype = self.ours[direction], self.settings.dtype
         try:
             with peak_probe(1, dtype) as (one, of_one), peak_probe(2, dtype) as (two, of_two):
-                calls = {"1": partial(_on_threads, 1, call), "2": partial(_on_threads, 2, call), "peak 1": one, "peak 2": two}
+                calls: dict[str, Callable[[], Any]] = {
+                    "1": partial(_on_threads, 1, call),
+                    "2": partial(_on_threads, 2, call),
+                    "peak 1": one,
+                    "peak 2": two,
+                }
                 times = interleaved(calls, budget=self.settings.budget, rounds=self.settings.rounds)
         finally:
             set_num_threads(self.settings.threads)

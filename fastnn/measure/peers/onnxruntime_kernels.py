@@ -93,12 +93,9 @@ def _nodes(problem: Problem) -> list[Any] | None:
         return [helper.make_node("Softmax", ["x"], ["y"], axis=1)]
     if operation == "cross_entropy":
         return [helper.make_node("SoftmaxCrossEntropyLoss", ["x", "t"], ["y"])]
-    name = {
-        "relu": "Relu",
-        "sigmoid": "Sigmoid",
-        "tanh": "Tanh",
-        "gelu": "Gelu",
-        "elu": "Elu",
-        "global_avg_pool": "GlobalAveragePool",
-    }
-    return [helper.make_node(name[operation], ["x"], ["y"])] if operation in name else None
+    return [helper.make_node(_SIMPLE[operation], ["x"], ["y"])] if operation in _SIMPLE else None
+
+
+_SIMPLE = {
+    "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "gelu": "Gelu", "elu": "Elu", "global_avg_pool": "GlobalAveragePool",
+}  # fmt: skip

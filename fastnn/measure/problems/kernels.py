@@ -41,13 +41,14 @@ class Problem:
     def __init__(self, row: Row, dtype: str = "float32") -> None:
         rng = np.random.default_rng(0)
         self.row, self.dtype = row, dtype
-        self.arrays = {name: rng.standard_normal(shape, dtype) for name, shape in row.shapes.items()}
+        kind: Any = np.dtype(dtype)
+        self.arrays = {name: rng.standard_normal(shape, kind) for name, shape in row.shapes.items()}
         if "t" in row.shapes:
             self.arrays["t"] = rng.integers(0, row.shapes["x"][1], row.shapes["t"])
         if "w" in row.shapes:  # scaled as networks are, so that outputs are of the size of the inputs
             self.arrays["w"] /= np.sqrt(np.prod(row.shapes["w"][1:]), dtype=dtype)
         shape = row.shapes["p"] if row.updates else np.shape(self._forward_once())
-        self.dy = np.ones((), dtype) if "t" in row.shapes else rng.standard_normal(shape, dtype)
+        self.dy = np.ones((), kind) if "t" in row.shapes else rng.standard_normal(shape, kind)
 
     def _forward_once(self) -> Any:
         return getattr(F, self.row.operation)(*self.arrays.values(), **self.row.options)
