@@ -27,8 +27,8 @@ cdef struct Batch:
     Reduction reduction
 
 
-cdef inline Reduction reduction_of(str name):
-    return NONE if name == "none" else (MEAN if name == "mean" else SUM)
+cdef inline Reduction reduction_of(const char* name) noexcept nogil:
+    return NONE if name[0] == c"n" else (MEAN if name[0] == c"m" else SUM)
 
 
 cdef inline bint side_by_side(const Batch* batch, const Target* target) noexcept nogil:

@@ -3,278 +3,210 @@
 
 cimport numpy as cnp
 
-from fastnn.kernels.arrays cimport data, is_float32, length, size
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.loss.class_runs cimport (
-    MEAN, Batch, Reduction, cross_entropy_gradients, cross_entropy_losses, nll_gradients, nll_losses, reduction_of, weights_of_targets,
-)
+    MEAN, Batch, cross_entropy_gradients, cross_entropy_losses, nll_gradients, nll_losses, reduction_of, weights_of_targets)
 from fastnn.kernels.loss.classes cimport Target
 from fastnn.kernels.loss.element_runs cimport elements_backward, elements_forward
-from fastnn.kernels.loss.elements cimport BINARY, HINGE, L1, LOGITS, MSE, PERCEPTRON, SMOOTH_L1, Loss
-
-cnp.import_array()
+from fastnn.kernels.loss.elements cimport BINARY, HINGE, L1, LOGITS, MSE, PERCEPTRON, SMOOTH_L1
 
 
 # --- losses of elements
 
 
-cdef _run_elements(
-    Loss loss, cnp.ndarray x, cnp.ndarray t, cnp.ndarray w, cnp.ndarray p, double beta, str reduction, cnp.ndarray y
-):
-    cdef Py_ssize_t n = size(x)
-    cdef Reduction how = reduction_of(reduction)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = elements_forward(
-                loss, <const float*> data(x), <const float*> data(t), <const float*> data(w), <const float*> data(p),
-                beta, how, <float*> data(y), n)
-    else:
-        with nogil:
-            failed = elements_forward(
-                loss, <const double*> data(x), <const double*> data(t), <const double*> data(w), <const double*> data(p),
-                beta, how, <double*> data(y), n)
-    if failed:
-        raise MemoryError("loss: no room for the partial sums")
+cdef int mse(const Argument* a) noexcept nogil:
+    return elements_forward(
+        MSE, a[0].input, a[1].input, NULL, NULL, 0, reduction_of(a[2].text), a[3].output, a[0].size)
 
 
-cdef _run_elements_backward(
-    Loss loss, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray t, cnp.ndarray w, cnp.ndarray p, double beta, str reduction,
-    cnp.ndarray dx, cnp.ndarray dt,
-):
-    cdef Py_ssize_t n = size(x)
-    cdef Reduction how = reduction_of(reduction)
-    if is_float32(x):
-        with nogil:
-            elements_backward(
-                loss, <const float*> data(dy), <const float*> data(x), <const float*> data(t), <const float*> data(w),
-                <const float*> data(p), beta, how, <float*> data(dx), <float*> data(dt), n)
-    else:
-        with nogil:
-            elements_backward(
-                loss, <const double*> data(dy), <const double*> data(x), <const double*> data(t), <const double*> data(w),
-                <const double*> data(p), beta, how, <double*> data(dx), <double*> data(dt), n)
+cdef int mse_backward(const Argument* a) noexcept nogil:
+    elements_backward(
+        MSE, a[0].input, a[1].input, a[2].input, NULL, NULL, 0, reduction_of(a[3].text),
+        a[4].output, a[5].output, a[1].size)
+    return 0
 
 
-def mse(cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray y not None):
-    _run_elements(MSE, x, target, None, None, 0, reduction, y)
+cdef int l1(const Argument* a) noexcept nogil:
+    return elements_forward(
+        L1, a[0].input, a[1].input, NULL, NULL, 0, reduction_of(a[2].text), a[3].output, a[0].size)
 
 
-def mse_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray dx, cnp.ndarray dtarget
-):
-    _run_elements_backward(MSE, dy, x, target, None, None, 0, reduction, dx, dtarget)
+cdef int l1_backward(const Argument* a) noexcept nogil:
+    elements_backward(
+        L1, a[0].input, a[1].input, a[2].input, NULL, NULL, 0, reduction_of(a[3].text),
+        a[4].output, a[5].output, a[1].size)
+    return 0
 
 
-def l1(cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray y not None):
-    _run_elements(L1, x, target, None, None, 0, reduction, y)
+cdef int smooth_l1(const Argument* a) noexcept nogil:
+    return elements_forward(
+        SMOOTH_L1, a[0].input, a[1].input, NULL, NULL, a[2].number, reduction_of(a[3].text), a[4].output, a[0].size)
 
 
-def l1_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray dx, cnp.ndarray dtarget
-):
-    _run_elements_backward(L1, dy, x, target, None, None, 0, reduction, dx, dtarget)
+cdef int smooth_l1_backward(const Argument* a) noexcept nogil:
+    elements_backward(
+        SMOOTH_L1, a[0].input, a[1].input, a[2].input, NULL, NULL, a[3].number, reduction_of(a[4].text),
+        a[5].output, a[6].output, a[1].size)
+    return 0
 
 
-def smooth_l1(cnp.ndarray x not None, cnp.ndarray target not None, double beta, str reduction, cnp.ndarray y not None):
-    _run_elements(SMOOTH_L1, x, target, None, None, beta, reduction, y)
+cdef int binary_cross_entropy(const Argument* a) noexcept nogil:
+    return elements_forward(
+        BINARY, a[0].input, a[1].input, a[2].input, NULL, 0, reduction_of(a[3].text), a[4].output, a[0].size)
 
 
-def smooth_l1_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, double beta, str reduction,
-    cnp.ndarray dx, cnp.ndarray dtarget,
-):
-    _run_elements_backward(SMOOTH_L1, dy, x, target, None, None, beta, reduction, dx, dtarget)
+cdef int binary_cross_entropy_backward(const Argument* a) noexcept nogil:
+    elements_backward(
+        BINARY, a[0].input, a[1].input, a[2].input, a[3].input, NULL, 0, reduction_of(a[4].text),
+        a[5].output, a[6].output, a[1].size)
+    return 0
 
 
-def binary_cross_entropy(
-    cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, str reduction, cnp.ndarray y not None
-):
-    _run_elements(BINARY, x, target, weight, None, 0, reduction, y)
+cdef int binary_cross_entropy_with_logits(const Argument* a) noexcept nogil:
+    return elements_forward(
+        LOGITS, a[0].input, a[1].input, a[2].input, a[3].input, 0, reduction_of(a[4].text), a[5].output, a[0].size)
 
 
-def binary_cross_entropy_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, str reduction,
-    cnp.ndarray dx, cnp.ndarray dtarget,
-):
-    _run_elements_backward(BINARY, dy, x, target, weight, None, 0, reduction, dx, dtarget)
+cdef int binary_cross_entropy_with_logits_backward(const Argument* a) noexcept nogil:
+    elements_backward(
+        LOGITS, a[0].input, a[1].input, a[2].input, a[3].input, a[4].input, 0, reduction_of(a[5].text),
+        a[6].output, a[7].output, a[1].size)
+    return 0
 
 
-def binary_cross_entropy_with_logits(
-    cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, cnp.ndarray pos_weight, str reduction,
-    cnp.ndarray y not None,
-):
-    _run_elements(LOGITS, x, target, weight, pos_weight, 0, reduction, y)
+cdef int hinge_loss(const Argument* a) noexcept nogil:
+    return elements_forward(
+        HINGE, a[0].input, a[1].input, NULL, NULL, 0, reduction_of(a[2].text), a[3].output, a[0].size)
 
 
-def binary_cross_entropy_with_logits_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, cnp.ndarray pos_weight,
-    str reduction, cnp.ndarray dx, cnp.ndarray dtarget,
-):
-    _run_elements_backward(LOGITS, dy, x, target, weight, pos_weight, 0, reduction, dx, dtarget)
+cdef int hinge_loss_backward(const Argument* a) noexcept nogil:
+    elements_backward(
+        HINGE, a[0].input, a[1].input, a[2].input, NULL, NULL, 0, reduction_of(a[3].text),
+        a[4].output, NULL, a[1].size)
+    return 0
 
 
-def hinge_loss(cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray y not None):
-    _run_elements(HINGE, x, target, None, None, 0, reduction, y)
+cdef int perceptron_loss(const Argument* a) noexcept nogil:
+    return elements_forward(
+        PERCEPTRON, a[0].input, a[1].input, NULL, NULL, 0, reduction_of(a[2].text), a[3].output, a[0].size)
 
 
-def hinge_loss_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray dx
-):
-    _run_elements_backward(HINGE, dy, x, target, None, None, 0, reduction, dx, None)
-
-
-def perceptron_loss(cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray y not None):
-    _run_elements(PERCEPTRON, x, target, None, None, 0, reduction, y)
-
-
-def perceptron_loss_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, str reduction, cnp.ndarray dx
-):
-    _run_elements_backward(PERCEPTRON, dy, x, target, None, None, 0, reduction, dx, None)
+cdef int perceptron_loss_backward(const Argument* a) noexcept nogil:
+    elements_backward(
+        PERCEPTRON, a[0].input, a[1].input, a[2].input, NULL, NULL, 0, reduction_of(a[3].text),
+        a[4].output, NULL, a[1].size)
+    return 0
 
 
 # --- losses of classes
 
 
-cdef Target _target(cnp.ndarray classes, cnp.ndarray weight, Py_ssize_t ignored, double smoothing, Py_ssize_t C):
-    cdef Target target = Target(<const cnp.int64_t*> data(classes), ignored, C, smoothing, C)
+cdef inline Target _target(
+    const cnp.int64_t* classes, const Argument* weight, Py_ssize_t ignored, double smoothing, Py_ssize_t C
+) noexcept nogil:
+    """``classes`` is NULL where the targets are distributions."""
+    cdef Target target = Target(classes, ignored, C, smoothing, C)
     cdef Py_ssize_t c
-    if weight is not None and smoothing > 0:
+    if weight.given and smoothing > 0:
         target.weights = 0
         for c in range(C):
-            target.weights += (<const float*> data(weight))[c] if is_float32(weight) else (<const double*> data(weight))[c]
+            target.weights += weight.input[c]
     return target
 
 
-def cross_entropy(
-    cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, Py_ssize_t ignore_index, double label_smoothing,
-    str reduction, cnp.ndarray y, cnp.ndarray top, cnp.ndarray exponentials, cnp.ndarray total,
-):
-    cdef Batch batch = Batch(length(x, 0), length(x, 2), reduction_of(reduction))
-    cdef Target goal = _target(target, weight, ignore_index, label_smoothing, length(x, 1))
-    cdef float total32
-    cdef double total64
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            total32 = weights_of_targets(&goal, <const float*> data(weight), batch.N * batch.L)
-            failed = cross_entropy_losses(
-                &batch, &goal, <const float*> data(x), <const float*> data(weight), <const float*> NULL, total32,
-                <float*> data(y), <float*> data(top), <float*> data(exponentials))
-            if total is not None:
-                (<float*> data(total))[0] = total32
-    else:
-        with nogil:
-            total64 = weights_of_targets(&goal, <const double*> data(weight), batch.N * batch.L)
-            failed = cross_entropy_losses(
-                &batch, &goal, <const double*> data(x), <const double*> data(weight), <const double*> NULL, total64,
-                <double*> data(y), <double*> data(top), <double*> data(exponentials))
-            if total is not None:
-                (<double*> data(total))[0] = total64
-    if failed:
-        raise MemoryError("cross_entropy: no room for the losses")
+cdef int cross_entropy(const Argument* a) noexcept nogil:
+    """x, target, weight?, ignore_index, label_smoothing, reduction -> y, top, exponentials, total"""
+    cdef Batch batch = Batch(a[0].dims[0], a[0].dims[2], reduction_of(a[5].text))
+    cdef Target goal = _target(<const cnp.int64_t*> a[1].input, &a[2], a[3].integer, a[4].number, a[0].dims[1])
+    cdef double total = weights_of_targets(&goal, a[2].input, batch.N * batch.L)
+    if a[9].given:
+        a[9].output[0] = total
+    return cross_entropy_losses(
+        &batch, &goal, a[0].input, a[2].input, NULL, total, a[6].output, a[7].output, a[8].output)
 
 
-def cross_entropy_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, cnp.ndarray top not None,
-    cnp.ndarray exponentials not None, cnp.ndarray total not None, Py_ssize_t ignore_index, double label_smoothing, str reduction,
-    cnp.ndarray dx not None,
-):
-    cdef Batch batch = Batch(length(x, 0), length(x, 2), reduction_of(reduction))
-    cdef Target goal = _target(target, weight, ignore_index, label_smoothing, length(x, 1))
-    if is_float32(x):
-        with nogil:
-            cross_entropy_gradients(
-                &batch, &goal, <const float*> data(dy), <const float*> data(x), <const float*> data(weight), <const float*> NULL,
-                <const float*> data(top), <const float*> data(exponentials),
-                (<const float*> data(total))[0] if batch.reduction == MEAN else <float> 1, <float*> data(dx), <float*> NULL)
-    else:
-        with nogil:
-            cross_entropy_gradients(
-                &batch, &goal, <const double*> data(dy), <const double*> data(x), <const double*> data(weight), <const double*> NULL,
-                <const double*> data(top), <const double*> data(exponentials),
-                (<const double*> data(total))[0] if batch.reduction == MEAN else <double> 1, <double*> data(dx), <double*> NULL)
+cdef int cross_entropy_backward(const Argument* a) noexcept nogil:
+    cdef Batch batch = Batch(a[1].dims[0], a[1].dims[2], reduction_of(a[9].text))
+    cdef Target goal = _target(<const cnp.int64_t*> a[2].input, &a[3], a[7].integer, a[8].number, a[1].dims[1])
+    cross_entropy_gradients(
+        &batch, &goal, a[0].input, a[1].input, a[3].input, NULL, a[4].input, a[5].input,
+        a[6].input[0] if batch.reduction == MEAN else 1, a[10].output, NULL)
+    return 0
 
 
-def cross_entropy_probabilities(
-    cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, double label_smoothing, str reduction,
-    cnp.ndarray y, cnp.ndarray top, cnp.ndarray exponentials,
-):
-    cdef Batch batch = Batch(length(x, 0), length(x, 2), reduction_of(reduction))
-    cdef Target goal = _target(None, weight, 0, label_smoothing, length(x, 1))
-    cdef Py_ssize_t positions = batch.N * batch.L
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = cross_entropy_losses(
-                &batch, &goal, <const float*> data(x), <const float*> data(weight), <const float*> data(target), <float> positions,
-                <float*> data(y), <float*> data(top), <float*> data(exponentials))
-    else:
-        with nogil:
-            failed = cross_entropy_losses(
-                &batch, &goal, <const double*> data(x), <const double*> data(weight), <const double*> data(target), <double> positions,
-                <double*> data(y), <double*> data(top), <double*> data(exponentials))
-    if failed:
-        raise MemoryError("cross_entropy_probabilities: no room for the losses")
+cdef int cross_entropy_probabilities(const Argument* a) noexcept nogil:
+    cdef Batch batch = Batch(a[0].dims[0], a[0].dims[2], reduction_of(a[4].text))
+    cdef Target goal = _target(NULL, &a[2], 0, a[3].number, a[0].dims[1])
+    return cross_entropy_losses(
+        &batch, &goal, a[0].input, a[2].input, a[1].input, batch.N * batch.L, a[5].output, a[6].output, a[7].output)
 
 
-def cross_entropy_probabilities_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, cnp.ndarray top not None,
-    cnp.ndarray exponentials not None, double label_smoothing, str reduction, cnp.ndarray dx, cnp.ndarray dtarget,
-):
-    cdef Batch batch = Batch(length(x, 0), length(x, 2), reduction_of(reduction))
-    cdef Target goal = _target(None, weight, 0, label_smoothing, length(x, 1))
-    cdef Py_ssize_t divisor = batch.N * batch.L if batch.reduction == MEAN else 1
-    if is_float32(x):
-        with nogil:
-            cross_entropy_gradients(
-                &batch, &goal, <const float*> data(dy), <const float*> data(x), <const float*> data(weight),
-                <const float*> data(target), <const float*> data(top), <const float*> data(exponentials),
-                <float> divisor, <float*> data(dx), <float*> data(dtarget))
-    else:
-        with nogil:
-            cross_entropy_gradients(
-                &batch, &goal, <const double*> data(dy), <const double*> data(x), <const double*> data(weight),
-                <const double*> data(target), <const double*> data(top), <const double*> data(exponentials),
-                <double> divisor, <double*> data(dx), <double*> data(dtarget))
+cdef int cross_entropy_probabilities_backward(const Argument* a) noexcept nogil:
+    cdef Batch batch = Batch(a[1].dims[0], a[1].dims[2], reduction_of(a[7].text))
+    cdef Target goal = _target(NULL, &a[3], 0, a[6].number, a[1].dims[1])
+    cross_entropy_gradients(
+        &batch, &goal, a[0].input, a[1].input, a[3].input, a[2].input, a[4].input, a[5].input,
+        batch.N * batch.L if batch.reduction == MEAN else 1, a[8].output, a[9].output)
+    return 0
 
 
-def nll(
-    cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight, Py_ssize_t ignore_index, str reduction,
-    cnp.ndarray y, cnp.ndarray total,
-):
-    cdef Batch batch = Batch(length(x, 0), length(x, 2), reduction_of(reduction))
-    cdef Target goal = _target(target, weight, ignore_index, 0, length(x, 1))
-    cdef float total32
-    cdef double total64
-    if is_float32(x):
-        with nogil:
-            total32 = weights_of_targets(&goal, <const float*> data(weight), batch.N * batch.L)
-            if y is not None:
-                nll_losses(&batch, &goal, <const float*> data(x), <const float*> data(weight), total32, <float*> data(y))
-            if total is not None:
-                (<float*> data(total))[0] = total32
-    else:
-        with nogil:
-            total64 = weights_of_targets(&goal, <const double*> data(weight), batch.N * batch.L)
-            if y is not None:
-                nll_losses(&batch, &goal, <const double*> data(x), <const double*> data(weight), total64, <double*> data(y))
-            if total is not None:
-                (<double*> data(total))[0] = total64
+cdef int nll(const Argument* a) noexcept nogil:
+    cdef Batch batch = Batch(a[0].dims[0], a[0].dims[2], reduction_of(a[4].text))
+    cdef Target goal = _target(<const cnp.int64_t*> a[1].input, &a[2], a[3].integer, 0, a[0].dims[1])
+    cdef double total = weights_of_targets(&goal, a[2].input, batch.N * batch.L)
+    if a[5].given:
+        nll_losses(&batch, &goal, a[0].input, a[2].input, total, a[5].output)
+    if a[6].given:
+        a[6].output[0] = total
+    return 0
 
 
-def nll_backward(
-    cnp.ndarray dy not None, cnp.ndarray target not None, cnp.ndarray weight, cnp.ndarray total not None, Py_ssize_t ignore_index,
-    str reduction, tuple x_shape, cnp.ndarray dx not None,
-):
-    cdef Batch batch = Batch(length(dx, 0), length(dx, 2), reduction_of(reduction))
-    cdef Target goal = _target(target, weight, ignore_index, 0, length(dx, 1))
-    if is_float32(dx):
-        with nogil:
-            nll_gradients(
-                &batch, &goal, <const float*> data(dy), <const float*> data(weight), (<const float*> data(total))[0], <float*> data(dx))
-    else:
-        with nogil:
-            nll_gradients(
-                &batch, &goal, <const double*> data(dy), <const double*> data(weight), (<const double*> data(total))[0],
-                <double*> data(dx))
+cdef int nll_backward(const Argument* a) noexcept nogil:
+    cdef Batch batch = Batch(a[7].dims[0], a[7].dims[2], reduction_of(a[5].text))
+    cdef Target goal = _target(<const cnp.int64_t*> a[1].input, &a[2], a[4].integer, 0, a[7].dims[1])
+    nll_gradients(&batch, &goal, a[0].input, a[2].input, a[3].input[0], a[7].output)
+    return 0
+
+
+kernel(globals(), "mse(x, target, str reduction, y)", <Entry> mse[Argument32], <Entry> mse[Argument64])
+kernel(globals(), "mse_backward(dy, x, target, str reduction, dx?, dtarget?)",
+       <Entry> mse_backward[Argument32], <Entry> mse_backward[Argument64])
+kernel(globals(), "l1(x, target, str reduction, y)", <Entry> l1[Argument32], <Entry> l1[Argument64])
+kernel(globals(), "l1_backward(dy, x, target, str reduction, dx?, dtarget?)",
+       <Entry> l1_backward[Argument32], <Entry> l1_backward[Argument64])
+kernel(globals(), "smooth_l1(x, target, float beta, str reduction, y)",
+       <Entry> smooth_l1[Argument32], <Entry> smooth_l1[Argument64])
+kernel(globals(), "smooth_l1_backward(dy, x, target, float beta, str reduction, dx?, dtarget?)",
+       <Entry> smooth_l1_backward[Argument32], <Entry> smooth_l1_backward[Argument64])
+kernel(globals(), "binary_cross_entropy(x, target, weight?, str reduction, y)",
+       <Entry> binary_cross_entropy[Argument32], <Entry> binary_cross_entropy[Argument64])
+kernel(globals(), "binary_cross_entropy_backward(dy, x, target, weight?, str reduction, dx?, dtarget?)",
+       <Entry> binary_cross_entropy_backward[Argument32], <Entry> binary_cross_entropy_backward[Argument64])
+kernel(globals(), "binary_cross_entropy_with_logits(x, target, weight?, pos_weight?, str reduction, y)",
+       <Entry> binary_cross_entropy_with_logits[Argument32], <Entry> binary_cross_entropy_with_logits[Argument64])
+kernel(globals(), "binary_cross_entropy_with_logits_backward(dy, x, target, weight?, pos_weight?, str reduction, dx?, dtarget?)",
+       <Entry> binary_cross_entropy_with_logits_backward[Argument32],
+       <Entry> binary_cross_entropy_with_logits_backward[Argument64])
+kernel(globals(), "hinge_loss(x, target, str reduction, y)", <Entry> hinge_loss[Argument32], <Entry> hinge_loss[Argument64])
+kernel(globals(), "hinge_loss_backward(dy, x, target, str reduction, dx?)",
+       <Entry> hinge_loss_backward[Argument32], <Entry> hinge_loss_backward[Argument64])
+kernel(globals(), "perceptron_loss(x, target, str reduction, y)",
+       <Entry> perceptron_loss[Argument32], <Entry> perceptron_loss[Argument64])
+kernel(globals(), "perceptron_loss_backward(dy, x, target, str reduction, dx?)",
+       <Entry> perceptron_loss_backward[Argument32], <Entry> perceptron_loss_backward[Argument64])
+kernel(globals(), "cross_entropy(x, target, weight?, int ignore_index, float label_smoothing, str reduction, "
+       "y?, top?, exponentials?, total?)",
+       <Entry> cross_entropy[Argument32], <Entry> cross_entropy[Argument64])
+kernel(globals(), "cross_entropy_backward(dy, x, target, weight?, top, exponentials, "
+       "total, int ignore_index, float label_smoothing, str reduction, dx)",
+       <Entry> cross_entropy_backward[Argument32], <Entry> cross_entropy_backward[Argument64])
+kernel(globals(), "cross_entropy_probabilities(x, target, weight?, float label_smoothing, str reduction, "
+       "y?, top?, exponentials?)",
+       <Entry> cross_entropy_probabilities[Argument32], <Entry> cross_entropy_probabilities[Argument64])
+kernel(globals(), "cross_entropy_probabilities_backward(dy, x, target, weight?, top, exponentials, "
+       "float label_smoothing, str reduction, dx?, dtarget?)",
+       <Entry> cross_entropy_probabilities_backward[Argument32], <Entry> cross_entropy_probabilities_backward[Argument64])
+kernel(globals(), "nll(x, target, weight?, int ignore_index, str reduction, y?, total?)",
+       <Entry> nll[Argument32], <Entry> nll[Argument64])
+kernel(globals(), "nll_backward(dy, target, weight?, total, int ignore_index, str reduction, tuple x_shape, dx)",
+       <Entry> nll_backward[Argument32], <Entry> nll_backward[Argument64])
