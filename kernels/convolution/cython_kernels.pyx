@@ -11,6 +11,8 @@ from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_chan
 from fastnn.kernels.convolution.few_channels_dw cimport few_channels_dw
 from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx
 from fastnn.kernels.convolution.geometry cimport Geometry
+from fastnn.kernels.convolution.images cimport images_dx, images_fit, images_forward
+from fastnn.kernels.convolution.images_dw cimport images_dw, images_dw_fits
 from fastnn.kernels.convolution.pointwise cimport pointwise_dw, pointwise_dx, pointwise_fits, pointwise_forward
 from fastnn.kernels.convolution.weight_gradient cimport weight_gradient
 from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_forward
@@ -33,9 +35,10 @@ cdef enum:  # and how
     POINTWISE
     WINOGRAD
     WINOGRAD_FAST
+    IMAGES
     ALGORITHMS
 
-NAMES = ("direct", "few_channels", "depthwise", "pointwise", "winograd", "winograd_fast")
+NAMES = ("direct", "few_channels", "depthwise", "pointwise", "winograd", "winograd_fast", "images")
 
 cdef bint fast = False
 cdef int forced = ALGORITHMS
@@ -59,6 +62,8 @@ cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
     """Whether an algorithm can compute this task of this shape."""
     if how == FEW_CHANNELS:
         return few_channels_fits(g)
+    if how == IMAGES:
+        return images_dw_fits(g) if task == WEIGHT_GRADIENT else images_fit(g, task == DATA_GRADIENT)
     if how == DEPTHWISE:
         return depthwise_fits(g)
     if how == POINTWISE:
@@ -88,6 +93,8 @@ cdef int algorithm(const Geometry* g, int task) noexcept nogil:
         return forced
     if fits(g, task, DEPTHWISE):
         return DEPTHWISE
+    if fits(g, task, IMAGES):
+        return IMAGES
     if fits(g, task, FEW_CHANNELS):
         return FEW_CHANNELS
     if fits(g, task, POINTWISE):
@@ -113,6 +120,8 @@ cdef int _forward(const real* x, const real* w, const real* b, real* y, const Ge
     cdef int how = algorithm(g, FORWARD)
     if how == FEW_CHANNELS:
         return few_channels_forward(x, w, b, y, g)
+    if how == IMAGES:
+        return images_forward(x, w, b, y, g)
     if how == DEPTHWISE:
         return depthwise_forward(x, w, b, y, g)
     if how == POINTWISE:
@@ -142,6 +151,8 @@ cdef int _dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcep
     cdef int how = algorithm(g, DATA_GRADIENT)
     if how == FEW_CHANNELS:
         return few_channels_dx(dy, w, dx, g)
+    if how == IMAGES:
+        return images_dx(dy, w, dx, g)
     if how == POINTWISE:
         return pointwise_dx(dy, w, dx, g)
     if how == WINOGRAD or how == WINOGRAD_FAST:
@@ -153,6 +164,8 @@ cdef int _dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcep
     cdef int how = algorithm(g, WEIGHT_GRADIENT)
     if how == FEW_CHANNELS:
         return few_channels_dw(dy, x, dw, g)
+    if how == IMAGES:
+        return images_dw(dy, x, dw, g)
     if how == POINTWISE:
         return pointwise_dw(dy, x, dw, g)
     return weight_gradient(dy, x, dw, g)

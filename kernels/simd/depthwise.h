@@ -16,21 +16,8 @@
 #define FASTNN_BAND_ROWS 2
 #endif
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#define FASTNN_LANES FASTNN_LANES_f32
-#include "depthwise.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
-
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#define FASTNN_LANES FASTNN_LANES_f64
-#include "depthwise.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
+#define FASTNN_TEMPLATE "depthwise.h"
+#include "dtypes.h"
 
 #endif
 #else

@@ -10,6 +10,7 @@
 #define FASTNN_DIRECT_H
 
 #include "partial.h"
+#include "taps.h"
 
 #if defined(__AVX512F__)
 #define FASTNN_DIRECT_ROWS 8
@@ -21,31 +22,13 @@
 #define FASTNN_DIRECT_VECTORS 3
 #define FASTNN_DIRECT_SUM 128 /* products summed in a row before they join the others: the error of a long float32 sum */
 
-/* Where a tap finds its pixel and its weight, in bytes. */
-typedef struct {
-    ptrdiff_t source, weight;
-} fastnn_tap;
-
 /* The end of a vector's life: `count` lanes from `lane` on go to `target`. */
 typedef struct {
     ptrdiff_t lane, target, count;
 } fastnn_piece;
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#define FASTNN_LANES FASTNN_LANES_f32
-#include "direct.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
-
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#define FASTNN_LANES FASTNN_LANES_f64
-#include "direct.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
+#define FASTNN_TEMPLATE "direct.h"
+#include "dtypes.h"
 
 #endif
 #else

@@ -46,21 +46,8 @@ static inline ptrdiff_t fastnn_taps_spans(ptrdiff_t channels) { return FASTNN_TA
 #define FASTNN_INTERLEAVED_(lanes, i) FASTNN_INTERLEAVED_##lanes(i, lanes)
 #define FASTNN_INTERLEAVED(lanes, i) FASTNN_INTERLEAVED_(lanes, i)
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#define FASTNN_LANES FASTNN_LANES_f32
-#include "few_channels.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
-
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#define FASTNN_LANES FASTNN_LANES_f64
-#include "few_channels.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
+#define FASTNN_TEMPLATE "few_channels.h"
+#include "dtypes.h"
 
 #endif
 #else

@@ -19,17 +19,8 @@ typedef struct {
     ptrdiff_t source, count;
 } fastnn_segment;
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#include "weight_gradient.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#include "weight_gradient.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
+#define FASTNN_TEMPLATE "weight_gradient.h"
+#include "dtypes.h"
 
 #endif
 #else

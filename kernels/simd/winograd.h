@@ -26,37 +26,12 @@
 #define FASTNN_ZIP_LOW(j, s, L) ((j) & 1 ? (L) + (j) / 2 : (j) / 2)
 #define FASTNN_ZIP_HIGH(j, s, L) ((L) / 2 + FASTNN_ZIP_LOW(j, s, L))
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#define FASTNN_LANES FASTNN_LANES_f32
-#if FASTNN_SPAN_BYTES == 64
-#define FASTNN_ZIP(pick) FASTNN_LANES_16(pick, 0, 16)
-#elif FASTNN_SPAN_BYTES == 32
-#define FASTNN_ZIP(pick) FASTNN_LANES_8(pick, 0, 8)
-#else
-#define FASTNN_ZIP(pick) FASTNN_LANES_4(pick, 0, 4)
-#endif
-#include "winograd.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
-#undef FASTNN_ZIP
+#define FASTNN_ZIP__(lanes, pick) FASTNN_LANES_##lanes(pick, 0, lanes)
+#define FASTNN_ZIP_(lanes, pick) FASTNN_ZIP__(lanes, pick)
+#define FASTNN_ZIP(pick) FASTNN_ZIP_(FASTNN_LANES, pick)
 
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#define FASTNN_LANES FASTNN_LANES_f64
-#if FASTNN_SPAN_BYTES == 64
-#define FASTNN_ZIP(pick) FASTNN_LANES_8(pick, 0, 8)
-#elif FASTNN_SPAN_BYTES == 32
-#define FASTNN_ZIP(pick) FASTNN_LANES_4(pick, 0, 4)
-#else
-#define FASTNN_ZIP(pick) FASTNN_LANES_2(pick, 0, 2)
-#endif
-#include "winograd.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-#undef FASTNN_LANES
-#undef FASTNN_ZIP
+#define FASTNN_TEMPLATE "winograd.h"
+#include "dtypes.h"
 
 #endif
 #else

@@ -24,6 +24,15 @@ SHAPES = [  # x, w, stride, padding, dilation, groups
     ((40, 3, 16, 16), (3, 1, 3, 3), (2, 1), (0, 1, 0, 2), (1, 1), 3),
     ((2, 2, 1, 9000), (7, 2, 1, 9), (1, 1), (0, 0, 4, 4), (1, 1), 1),  # one dimension, blocks of columns
     ((1, 3, 1, 777), (4, 3, 1, 5), (1, 2), (0, 0, 3, 1), (1, 2), 1),
+    # images in lanes: tiles of channels, blocks of images, taps that see nothing, phases, groups
+    *[
+        ((N, 6, 12, 12), (O, 6, 5, 5), (1, 1), (0, 0, 0, 0), (1, 1), 1)
+        for N, O in ((16, 16), (17, 5), (33, 2), (70, 3), (130, 1))
+    ],
+    ((37, 18, 9, 8), (10, 9, 3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 2),
+    ((20, 9, 5, 6), (7, 9, 3, 3), (3, 2), (1, 2, 1, 0), (1, 3), 1),
+    ((16, 5, 8, 8), (10, 5, 5, 4), (1, 1), (4, 4, 3, 3), (1, 1), 1),
+    ((20, 6, 20, 24), (9, 2, 4, 4), (1, 1), (0, 0, 0, 0), (1, 1), 3),
 ]
 
 
@@ -52,8 +61,9 @@ def test_values_and_nothing_around_them(call, dtype, rng):
 
 @pytest.mark.parametrize("value", [1.0371, 1.4142, 1.7303, 0.1])
 @pytest.mark.parametrize(
-    ("x", "w"), [((1, 3, 90, 90), (8, 3, 7, 7)), ((4, 16, 30, 30), (4, 16, 5, 5)), ((2, 3, 64, 64), (3, 1, 5, 5))]
-)
+    ("x", "w"), [((1, 3, 90, 90), (8, 3, 7, 7)), ((4, 16, 30, 30), (4, 16, 5, 5)), ((2, 3, 64, 64), (3, 1, 5, 5)),
+     ((64, 6, 14, 14), (16, 6, 5, 5))],
+)  # fmt: skip
 def test_float32_error_bound(x, w, value):
     """Constant data is the worst case of long sums: all rounding errors point the same way."""
     groups = x[1] // w[1]
@@ -67,7 +77,7 @@ def test_float32_error_bound(x, w, value):
         assert np.abs(result - product * terms).max() <= 16 * np.finfo(np.float32).eps * product * terms
 
 
-@pytest.mark.parametrize("call", SHAPES[-8:], ids=str)
+@pytest.mark.parametrize("call", SHAPES[-16:], ids=str)
 def test_same_bits_for_any_number_of_threads(call, rng, shared_work):
     x_shape, w_shape, *geometry = call
     x, w = (rng.standard_normal((3 * shape[0], *shape[1:])).astype(np.float32) for shape in (x_shape, w_shape))
