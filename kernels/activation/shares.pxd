@@ -5,11 +5,10 @@ Every loop has the same form, ``loop(a, b, y, n, p, q, past)`` with n a multiple
 saved value; p and q are the attributes; ``past`` sends the result past the caches.
 """
 
-cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 
-from fastnn.kernels.arrays cimport data, is_float32, size
+from fastnn.kernels.entry cimport Argument64
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.tiles cimport TILE, settle
 
@@ -17,7 +16,6 @@ cdef enum:
     LINE = 64               # bytes
     LARGE = 4 << 20         # bytes of a result from which it goes past the caches
     ALIGNED_FROM = 4096     # elements from which the first store begins a line: 100,000 took 13.6 us and 10.3 us with relu
-    RELEASED_FROM = 1 << 15  # elementary operations from which the GIL is released; they take some microseconds
 
 ctypedef void (*Loop32)(const float* a, const float* b, float* y, Py_ssize_t n, float p, float q, bint past) noexcept nogil
 ctypedef void (*Loop64)(const double* a, const double* b, double* y, Py_ssize_t n, double p, double q, bint past) noexcept nogil
@@ -69,24 +67,21 @@ cdef inline void share(const Loops* loops, int item, const char* a, const char* 
             part(loops, item, a + head * item, b + head * item, y + head * item, n - head)
 
 
-cdef inline void run(Loop32 narrow, Loop64 wide, cnp.ndarray a, cnp.ndarray b, cnp.ndarray y, double p, double q, int work):
-    """y = loop(a, b), with so many elementary operations an element; ``b`` may be None."""
+cdef inline void run(Loop32 narrow, Loop64 wide, const void* arguments, int b, int y, double p, double q, int work) noexcept nogil:
+    """y = loop(a, b), with so many elementary operations an element: the first argument and those numbered b and y."""
+    cdef const Argument64* given = <const Argument64*> arguments
     cdef Loops loops = Loops(narrow, wide, p, q)
-    cdef Py_ssize_t n = size(y), each, i
-    cdef int item = 4 if is_float32(y) else 8, threads = threads_for(n * work // 4)
-    cdef const char* first = <const char*> data(a)
-    cdef const char* second = first if b is None else <const char*> data(b)
-    cdef char* result = <char*> data(y)
+    cdef Py_ssize_t n = given.size, each, i
+    cdef int item = given.itemsize, threads = threads_for(n * work // 4)
+    cdef const char* first = <const char*> given.input
+    cdef const char* second = <const char*> given[b].input
+    cdef char* result = <char*> given[y].output
     cdef bint past = n * item >= LARGE and result != first and result != second
-    if n * work < RELEASED_FROM:
+    if threads == 1:
         share(&loops, item, first, second, result, n, past)
         return
-    with nogil:
-        if threads == 1:
-            share(&loops, item, first, second, result, n, past)
-        else:
-            each = (n // threads // TILE + 1) * TILE
-            for i in prange(threads, num_threads=threads, schedule="static"):
-                if i * each < n:
-                    share(&loops, item, first + i * each * item, second + i * each * item, result + i * each * item,
-                          min(each, n - i * each), past)
+    each = (n // threads // TILE + 1) * TILE
+    for i in prange(threads, num_threads=threads, schedule="static"):
+        if i * each < n:
+            share(&loops, item, first + i * each * item, second + i * each * item, result + i * each * item,
+                  min(each, n - i * each), past)
