@@ -35,6 +35,8 @@ cdef class Executor:
     cdef Counter* counters
     cdef Py_ssize_t count, pieces_count, counters_count, elements
     cdef tuple held
+    cdef object watched
+    cdef long long* stamps  # where a run leaves the clock, or NULL
     cdef int prepare(self, Py_ssize_t number, function, arguments) except -1
     cdef int take(self, Py_ssize_t number, Py_ssize_t index) except -1
     cdef int run_once(self) except -1 nogil

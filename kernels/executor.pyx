@@ -131,8 +131,11 @@ cdef class Executor:
 
     cdef int run_once(self) except -1 nogil:
         cdef Py_ssize_t i, j
+        cdef long long* stamps = self.stamps
         cdef Piece* piece
         cdef int failed
+        if stamps != NULL:
+            stamps[0] = _now()
         for i in range(self.counters_count):
             for j in range(self.counters[i].count):
                 self.counters[i].values[j] += 1
@@ -148,6 +151,8 @@ cdef class Executor:
             if failed:
                 with gil:
                     self.fail(piece.first)
+            if stamps != NULL:
+                stamps[i + 1] = _now()
         return 0
 
     cdef int run_python(self, Py_ssize_t number) except -1:
@@ -170,6 +175,20 @@ cdef class Executor:
     def run(self):
         """All calls once."""
         self.step()
+
+    @property
+    def lengths(self):
+        """How many calls each piece of a run makes; those of one piece are computed together, and timed together."""
+        return [self.pieces[i].count for i in range(self.pieces_count)]
+
+    def watch(self, stamps):
+        """From now on each run leaves the clock's nanoseconds in an int64 array: before the first piece, and after each. None ends it."""
+        if stamps is not None and not (
+            cnp.PyArray_ISCARRAY(stamps) and cnp.PyArray_TYPE(stamps) == cnp.NPY_INT64 and stamps.size == self.pieces_count + 1
+        ):
+            raise ValueError(f"stamps: expected {self.pieces_count + 1} of int64, got {stamps.size} of {stamps.dtype}")
+        self.watched = stamps
+        self.stamps = NULL if stamps is None else <long long*> cnp.PyArray_DATA(stamps)
 
     cdef int grow_argument(self, Py_ssize_t number, Py_ssize_t index) except -1 nogil:
         """Add one to an argument that is an int. (What Python sees of a compiled kernel's stays until it is set.)"""

@@ -3,5 +3,6 @@
 from fastnn.dispatch import TraceError
 
 from .plan import Plan
+from .timed import TimedCalls
 
-__all__ = ["Plan", "TraceError"]
+__all__ = ["Plan", "TimedCalls", "TraceError"]

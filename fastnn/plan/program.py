@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class PythonExecutor:
     def __init__(self, calls: Sequence[tuple[Callable[..., Any], Sequence[Any]]], counters: Sequence[np.ndarray]) -> None:
         self.calls = [(kernel, list(arguments)) for kernel, arguments in calls]
         self.counters = counters
+        self.stamps: np.ndarray | None = None
 
     def set(self, call: int, argument: int, value: Any) -> None:
         """Give one call another argument from now on."""
@@ -58,8 +60,22 @@ class PythonExecutor:
         """All calls once."""
         for counter in self.counters:
             counter += 1
-        for kernel, arguments in self.calls:
+        stamps = self.stamps
+        if stamps is not None:
+            stamps[0] = perf_counter_ns()
+        for number, (kernel, arguments) in enumerate(self.calls, 1):
             kernel(*arguments)
+            if stamps is not None:
+                stamps[number] = perf_counter_ns()
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many calls are timed together: each alone."""
+        return [1] * len(self.calls)
+
+    def watch(self, stamps: np.ndarray | None) -> None:
+        """From now on each run leaves the clock's nanoseconds here: before the first call, and after each. None ends it."""
+        self.stamps = stamps
 
     def epoch(
         self,
