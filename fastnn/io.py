@@ -59,7 +59,7 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
     target = Path(os.path.realpath(os.fspath(path)))  # a link stays one
     arrays = {_checked_name(name): _checked_array(name, value) for name, value in tensors.items()}
     content = _safetensors().numpy.save(arrays, metadata=_checked_metadata(metadata))
-    _write_atomically(target, content)
+    write_atomically(target, content)
 
 
 def _checked_name(name: Any) -> str:
@@ -85,7 +85,8 @@ def _checked_metadata(metadata: Any) -> dict[str, str] | None:
     return dict(metadata)
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside ``path`` and rename it, so that a crash leaves the old one whole."""
     temporary = path.with_name(f".fastnn-{secrets.token_hex(8)}.tmp")  # in the same folder: only there is a rename atomic
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:

@@ -1,0 +1,7 @@
+"""The operators of ONNX by functionals of fastnn, a file a family; importing them fills the table."""
+
+from . import activation, arithmetic, constant, convolution, linear, loss, normalization, pooling, reduction, selection, shape
+
+__all__ = [
+    "activation", "arithmetic", "constant", "convolution", "linear", "loss", "normalization", "pooling", "reduction", "selection", "shape",
+]  # fmt: skip
