@@ -1,0 +1,5 @@
+"""``Perceptron``."""
+
+from sklearn.linear_model import Perceptron
+
+__all__ = ["Perceptron"]

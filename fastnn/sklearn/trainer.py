@@ -1,0 +1,134 @@
+"""Training of an estimator's network by a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+import fastnn
+from fastnn import optim
+from fastnn.autograd import Tensor
+from fastnn.optim import Optimizer
+
+from .network import Network
+from .objective import Objective
+
+CHUNK = 1024  # rows whose activations stay in the cache
+
+
+def dense(X: Any, dtype: Any) -> np.ndarray:
+    """Rows of a table as a plain array."""
+    return np.ascontiguousarray(X.toarray() if issparse(X) else X, dtype)
+
+
+def chunks(X: Any, dtype: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows of a table in pieces, each a plain array."""
+    for first in range(0, X.shape[0], CHUNK):
+        rows = slice(first, min(first + CHUNK, X.shape[0]))
+        yield rows, dense(X[rows], dtype)
+
+
+class Trainer:
+    """A network, its loss and its optimiser as a plan that trains whole epochs.
+
+    Parameters
+    ----------
+    network : Network
+    objective : Objective
+    optimizer : Optimizer
+        Its first group has the weights, which are penalised.
+    """
+
+    def __init__(self, network: Network, objective: Objective, optimizer: Optimizer) -> None:
+        self.network, self.objective, self.optimizer = network, objective, optimizer
+        self.plan = fastnn.compile(network, objective, optimizer)
+
+    def epoch(self, X: Any, table: np.ndarray, order: np.ndarray, batch_size: int) -> float:
+        """Train on rows in an order, batch by batch; the mean loss."""
+        if self.objective.weighted and not np.add.reduceat(table[order, -1], np.arange(0, len(order), batch_size)).all():
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")  # what numpy.average says
+        if issparse(X):
+            batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+            return sum(len(rows) * self._step(X, table, rows) for rows in batches) / len(order)
+        whole = order[: len(order) // batch_size * batch_size]
+        rest = order[len(whole) :]
+        total = 0.0
+        if len(whole):
+            self._decay(batch_size)
+            total = len(whole) * self.plan.epoch(X, table, batch_size=batch_size, order=whole)
+        if len(rest):
+            total += len(rest) * self._step(X, table, rest)
+        return total / len(order)
+
+    def _step(self, X: Any, table: np.ndarray, rows: np.ndarray) -> float:
+        self._decay(len(rows))
+        return self.plan.step(dense(X[rows], self.network.weights[0].dtype), table[rows])
+
+    def _decay(self, rows: int) -> None:
+        """The penalty's share of a batch: scikit-learn divides it by the number of rows."""
+        if self.objective.decays:
+            self.optimizer.param_groups[0]["weight_decay"] = self.objective.alpha / rows
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Change the learning rate of SGD.
+
+        scikit-learn's velocity holds the rate at which a gradient came in; the momentum here is multiplied by the rate of the step.
+        """
+        for group in self.optimizer.param_groups:
+            if group["lr"] != rate and rate > 0:
+                for parameter in group["params"]:
+                    if "momentum_buffer" in self.optimizer.state.get(parameter, {}):
+                        self.optimizer.state[parameter]["momentum_buffer"] *= group["lr"] / rate
+            group["lr"] = rate
+
+
+class Gradients(Optimizer):
+    """Keeps the gradients instead of making a step.
+
+    Parameters
+    ----------
+    params : iterable of Tensors
+    """
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {})
+        self.found: dict[Tensor, np.ndarray] = {}
+
+    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
+        """Keep the gradient."""
+        self.found[parameter] = gradient
+
+
+def make_optimizer(network: Network, solver: str, **options: Any) -> Optimizer:
+    """Adam or SGD over the weights and, in a group of their own, the biases."""
+    groups = [{"params": network.weights}, {"params": network.biases}]
+    return optim.Adam(groups, **options) if solver == "adam" else optim.SGD(groups, **options)
+
+
+def loss_and_gradient(plan: Any, X: Any, table: np.ndarray, weight: np.ndarray | None) -> tuple[float, list[np.ndarray]]:
+    """The loss over all rows and its gradient for the weights and biases, in scikit-learn's shapes.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of a Network, an Objective without penalty, and :class:`Gradients`.
+    X : array or sparse matrix, shape (rows, inputs)
+    table : array
+        What :meth:`Objective.table` gives.
+    weight : array, shape (rows,), optional
+    """
+    network, gradients = plan.model, plan.optimizer
+    parameters = [*network.weights, *network.biases]
+    loss, totals = 0.0, [np.zeros(p.shape, p.dtype) for p in parameters]
+    whole = X.shape[0] if weight is None else weight.sum()
+    for rows, x in chunks(X, network.weights[0].dtype):
+        share = (len(x) if weight is None else weight[rows].sum()) / whole
+        if share == 0:  # its mean is not defined
+            continue
+        loss += share * plan.step(x, table[rows])
+        for total, parameter in zip(totals, parameters, strict=True):
+            total += share * gradients.found[parameter]
+    return loss, [total.T for total in totals]
