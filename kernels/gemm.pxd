@@ -126,6 +126,8 @@ cdef inline void activate(real* c, Py_ssize_t c_row, Py_ssize_t rows, Py_ssize_t
     """Apply an activation in place."""
     cdef Py_ssize_t i, j
     cdef real* row
+    if c_row == columns:  # one long row instead of many that fill no vectors
+        rows, columns = 1, rows * columns
     for i in range(rows):
         row = c + i * c_row
         if activation == RELU:

@@ -72,11 +72,11 @@ cdef int limit() noexcept nogil:
 
 
 cdef int threads_for(Py_ssize_t work) noexcept nogil:
-    cdef Py_ssize_t useful = work // work_per_thread
+    cdef Py_ssize_t useful
     cdef int allowed
-    if useful <= 1 or requested == 1:
+    if requested == 1 or work < 2 * work_per_thread:  # without a division, which takes longer than the smallest kernels
         return 1
-    allowed = limit()
+    useful, allowed = work // work_per_thread, limit()
     return <int> useful if useful < allowed else allowed
 
 

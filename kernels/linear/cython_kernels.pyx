@@ -7,6 +7,7 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.gemm cimport IDENTITY, RELU, SIGMOID, TANH, gemm_workspace, pack
 from fastnn.kernels.linear.products cimport column_sums, left_multiply, multiply, multiply_panels
+from fastnn.kernels.linear.small cimport is_small, small_gradients, small_product
 from fastnn.kernels.scratch cimport scratch
 
 
@@ -15,20 +16,31 @@ cdef inline int _code(const char* activation) noexcept nogil:
     return RELU if activation[0] == c"r" else SIGMOID if activation[0] == c"s" else TANH if activation[0] == c"t" else IDENTITY
 
 
+cdef int _product(
+    const real* x, const real* w, const real* b, real* y, Py_ssize_t N, Py_ssize_t I, Py_ssize_t O, int activation
+) noexcept nogil:
+    if is_small(N, I, O):
+        small_product(x, w, b, y, N, I, O, activation)
+        return 0
+    return multiply(y, b, x, I, 1, w, 1, I, N, O, I, activation)
+
+
 cdef int linear(const Argument* a) noexcept nogil:
-    cdef Py_ssize_t I = a[0].dims[1], O = a[1].dims[0]
-    return multiply(a[3].output, a[2].input, a[0].input, I, 1, a[1].input, 1, I, a[0].dims[0], O, I, IDENTITY)
+    return _product(a[0].input, a[1].input, a[2].input, a[3].output, a[0].dims[0], a[0].dims[1], a[1].dims[0], IDENTITY)
 
 
 cdef int linear_activated(const Argument* a) noexcept nogil:
-    cdef Py_ssize_t I = a[0].dims[1], O = a[1].dims[0]
-    return multiply(a[4].output, a[2].input, a[0].input, I, 1, a[1].input, 1, I, a[0].dims[0], O, I, _code(a[3].text))
+    return _product(
+        a[0].input, a[1].input, a[2].input, a[4].output, a[0].dims[0], a[0].dims[1], a[1].dims[0], _code(a[3].text))
 
 
 cdef int _gradients(
     const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, Py_ssize_t N, Py_ssize_t I, Py_ssize_t O
 ) noexcept nogil:
     cdef int failed = 0
+    if is_small(N, I, O):
+        small_gradients(dy, x, w, dx, dw, db, N, I, O)
+        return 0
     if N == 1:
         if db != NULL:
             memcpy(db, dy, O * sizeof(real))

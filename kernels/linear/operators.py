@@ -25,6 +25,11 @@ def _linear_backward_cost(itemsize, dy, x, w):
     return Cost(flops=4 * N * I * O + N * O, bytes=itemsize * (N * O + 2 * N * I + 2 * O * I + O))
 
 
+def _linear_parts(dy, x, w, *_):
+    (N, O), (_, I) = dy, x
+    return 2 * N * I * O, 2 * N * I * O, N * O
+
+
 def _activated_cost(itemsize, x, w, b, activation):
     flops, traffic, _ = _linear_cost(itemsize, x, w, b)
     results = x[0] * w[0]
@@ -61,6 +66,7 @@ linear_backward = Operator(
     ("dy", "x", "w"),
     shape=lambda dy, x, w: (x, w, dy[1:]),
     cost=_linear_backward_cost,
+    parts=_linear_parts,
     outputs=("dx", "dw", "db"),
 )
 linear = Operator(
@@ -89,6 +95,7 @@ linear_activated_backward = Operator(
     ("dy", "x", "w", "y"),
     shape=lambda dy, x, w, y, activation: (x, w, dy[1:]),
     cost=_activated_backward_cost,
+    parts=_linear_parts,
     attributes=("activation",),
     outputs=("dx", "dw", "db"),
 )
@@ -136,6 +143,7 @@ matmul_backward = Operator(
     ("dy", "a", "b"),
     shape=lambda dy, a, b: (a, b),
     cost=_matmul_backward_cost,
+    parts=lambda dy, a, b: (2 * math.prod(a) * b[2],) * 2,
     outputs=("da", "db"),
 )
 matmul = Operator(
