@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -28,16 +30,22 @@ BACKENDS = ("cython", "numba", "reference")  # in order of preference
 
 
 class Cost(NamedTuple):
-    """The work of one call, from shapes alone.
+    """The work of one call, from shapes alone: what the reference's formula does, counted by the convention below.
+
+    An addition, subtraction, multiplication, division, comparison, maximum or minimum of floats is one operation; a multiply-add
+    two; a sum of n numbers n. Free are copies, selections, signs and absolute values, conversions, integers, and whatever follows from
+    attributes alone. Padding is data. A faster algorithm (Winograd) makes fewer operations than are counted here, a kernel that computes
+    something twice makes more. tests/test_costs.py holds every operator to this.
 
     Attributes
     ----------
     flops : int
-        Floating-point operations; a multiply-add counts 2, padding counts as data.
+        Floating-point operations.
     bytes : int
-        Compulsory memory traffic: each input read once, each output written once.
+        Compulsory memory traffic: each input read once, each output written once. Caches may save some of it, and large
+        arrays that are read again cost more.
     special : int
-        Evaluations of exp, log, tanh, erf, sqrt, each counted as one and listed apart from ``flops``.
+        Evaluations of exp, log, tanh, erf, sqrt and powers, each counted as one and listed apart from ``flops``.
     """
 
     flops: int
@@ -87,6 +95,8 @@ class Operator:
         Params and outputs that hold integers instead of the floating dtype of the call.
     index_dtype : callable, optional
         ``index_dtype(*shapes_of_params, *attributes)`` -> dtype of the outputs among ``integers``; by default int64.
+    parts : callable, optional
+        ``parts(*shapes_of_params, *attributes)`` -> for each output the FLOPs that are saved where nobody wants it; by default none.
     backward : Operator, optional
         The operator that computes the gradients. Its params are ``"d" + output`` for each differentiable output, followed by
         the saved values, named like params or outputs of this operator. Its outputs are ``"d" + param``. Its attributes are
@@ -117,6 +127,7 @@ class Operator:
         optional: tuple[str, ...] = (),
         integers: tuple[str, ...] = (),
         index_dtype: Callable[..., np.dtype] = _int64,
+        parts: Callable[..., tuple[int, ...]] | None = None,
         backward: Operator | None = None,
         needs: tuple[str, ...] = ("cython", "numba"),
         inplace: bool = False,
@@ -134,6 +145,7 @@ class Operator:
         self.optional = optional
         self.integers = integers
         self.index_dtype = index_dtype
+        self.parts = parts
         self.backward = backward
         self.needs = needs
         self.inplace = inplace
@@ -147,14 +159,14 @@ class Operator:
         """Name of the folder that the operator lives in."""
         return self.package.rpartition(".")[2]
 
-    @property
+    @cached_property
     def differentiable(self) -> tuple[str, ...]:
         """Outputs that a gradient flows into, in order."""
         if self.backward is None:
             return ()
         return tuple(name for name in self.outputs if "d" + name in self.backward.params)
 
-    @property
+    @cached_property
     def saves(self) -> tuple[str, ...]:
         """Params and outputs that the backward operator wants, in its order."""
         if self.backward is None:
@@ -165,6 +177,22 @@ class Operator:
         """Split the arguments of a call into arrays and attributes."""
         count = len(args) - len(self.attributes) if self.variadic else len(self.params)
         return args[:count], args[count:]
+
+    def cost_of(self, itemsize: int, described: Sequence[Any], wanted: Sequence[bool]) -> Cost:
+        """The work of a call that computes the wanted outputs alone; ``described`` are shapes and attributes."""
+        flops, traffic, special = self.cost(itemsize, *described)
+        shapes = self.shape(*described)
+        parts = (0,) * len(shapes) if self.parts is None else self.parts(*described)
+        for index, (shape, part, want) in enumerate(zip(shapes, parts, wanted, strict=True)):
+            if shape is not None and not want:
+                name = self.outputs[min(index, len(self.outputs) - 1)]
+                size = self.index_dtype(*described).itemsize if name in self.integers else itemsize
+                flops, traffic = flops - part, traffic - size * math.prod(shape)
+        return Cost(flops, traffic, special)
+
+    def module(self, backend: str) -> ModuleType | None:
+        """The family's module for ``backend``, or None where there is none."""
+        return _kernel_module(self.package, backend)
 
     def kernel(self, backend: str) -> Callable[..., Any] | None:
         """The function that computes this operator on ``backend``, or None where there is none."""

@@ -82,6 +82,8 @@ cdef class Pullback:
             self.spare(<tuple> out)
         if not is_array(<PyObject*> dy) and cnp.PyArray_CheckScalar(dy):
             dy = cnp.PyArray_FROM_O(dy)  # of a loss
+        elif known.dy.ndim == 0 and type(dy) is float:
+            dy = cnp.PyArray_Cast(cnp.PyArray_FROM_O(dy), known.dy.type)
         if not (
             current(known.state) == <PyObject*> known.order
             and current(known.observer) == <PyObject*> None

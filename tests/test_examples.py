@@ -40,13 +40,15 @@ def test_custom_operator(capsys):
     assert "gradcheck: True" in capsys.readouterr().out
 
 
-def test_numpy_network():
-    plain, swapped, difference = load("numpy_network").main()
-    assert swapped == pytest.approx(plain, rel=1e-4)
-    assert plain < 0.3
-    assert difference < 1e-3
+def test_numpy_network(capsys):
+    losses, seconds = load("numpy_network").main(steps=5, budget=0.0)
+    assert losses.keys() == seconds.keys() == {"plain", "with_linear", "with_loss", "with_gradients", "as a plan"}
+    for values in losses.values():
+        np.testing.assert_allclose(values, losses["plain"], rtol=1e-4)
+    assert losses["plain"][-1] < 0.5 * losses["plain"][0]
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_examples_are_short(path):
-    assert len(path.read_text().splitlines()) <= 60
+    assert len(path.read_text().splitlines()) <= 90
