@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+seeding = {"number": 0}  # grows with each manual_seed, so that a plan knows that it has to draw anew
+
 _lock = threading.Lock()
 _own: np.random.Generator | None = None  # made when it is first wanted: numpy.random takes a while to import
 if hasattr(os, "register_at_fork"):  # no child is born with a lock that nobody in it will release
@@ -34,6 +36,7 @@ def manual_seed(seed: int) -> None:
         raise ValueError(f"seed: expected a non-negative int, got {seed}")
     with _lock:
         _own = np.random.default_rng(int(seed))
+        seeding["number"] += 1
 
 
 def generator(rng: Any = None) -> np.random.Generator:

@@ -87,11 +87,13 @@ cdef class Shortcut:
     steps : tuple of (int, int, dict)
         (call, argument, dict): counts that grow by one before each step, in the call (unless its number is negative) and as "step" in
         the dict.
+    written : tuple of array
+        The call is another one where one of them is read-only.
     """
 
     cdef Executor executor
     cdef Guard guard
-    cdef tuple inputs, checks, lists, variables, steps, held
+    cdef tuple inputs, checks, lists, variables, steps, written, held
     cdef cnp.ndarray result
     cdef Item* items
     cdef Py_ssize_t count
@@ -99,12 +101,12 @@ cdef class Shortcut:
     cdef Layout output
 
     def __cinit__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple options,
-                  tuple lists, tuple variables, tuple steps):
+                  tuple lists, tuple variables, tuple steps, tuple written):
         cdef Py_ssize_t i
         if len(inputs) > MOST_INPUTS:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
         self.executor, self.guard, self.inputs, self.result, self.checks = executor, guard, inputs, result, checks
-        self.lists, self.variables, self.steps, self.held = lists, variables, steps, (watched, options)
+        self.lists, self.variables, self.steps, self.written, self.held = lists, variables, steps, written, (watched, options)
         self.items = <Item*> PyMem_Calloc(len(watched) + len(options) + 1, sizeof(Item))
         if self.items == NULL:
             raise MemoryError("no room for a shortcut")
@@ -132,6 +134,9 @@ cdef class Shortcut:
                 return False
         for known, length in self.lists:
             if PyList_GET_SIZE(known) != <Py_ssize_t> length:
+                return False
+        for array in self.written:
+            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> array):
                 return False
         for variable, known in self.variables:
             if current(variable) != <PyObject*> known:

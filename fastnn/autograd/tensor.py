@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -336,9 +337,18 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape: ``reshape(2, -1)`` or ``reshape((2, -1))``."""
-        return F.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        return F.reshape(self, wanted) if self.dtype in checks.FLOATS else Tensor(self._data.reshape(wanted))
 
     view = reshape
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """``fastnn.functional.flatten``; of integers and booleans too."""
+        if self.dtype in checks.FLOATS:
+            return F.flatten(self, start_dim, end_dim)
+        first, last = (checks.axis(name, d, self.ndim) for name, d in (("start_dim", start_dim), ("end_dim", end_dim)))
+        joined = math.prod(self.shape[first : last + 1])
+        return self.reshape(*self.shape[:first], joined, *self.shape[last + 1 :])
 
     def permute(self, *dims: Any) -> Tensor:
         """Dimensions reordered: ``permute(1, 0)`` or ``permute((1, 0))``."""
@@ -375,7 +385,7 @@ def _method(name: str) -> Any:
 
 
 METHODS = (
-    "abs", "amax", "amin", "clamp", "exp", "flatten", "log", "log_softmax", "matmul", "max", "maximum", "min", "minimum",
+    "abs", "amax", "amin", "clamp", "exp", "log", "log_softmax", "matmul", "max", "maximum", "min", "minimum",
     "relu", "sigmoid", "softmax", "sqrt", "squeeze", "tanh", "transpose", "unsqueeze", "var",
 )  # fmt: skip
 for _name in METHODS:

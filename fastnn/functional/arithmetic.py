@@ -160,7 +160,10 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     >>> fastnn.where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)
     array([1., 0.])
     """
-    mask = condition.numpy() if checks.is_hooked(condition) else checks.to_numpy("condition", condition)
+    if checks.is_abstract(condition):
+        mask = condition
+    else:
+        mask = condition.numpy() if checks.is_hooked(condition) else checks.to_numpy("condition", condition)
     if mask.dtype != np.bool_:
         raise TypeError(f"condition: expected booleans, got dtype {mask.dtype}")
     a, b = _operands(input, other)

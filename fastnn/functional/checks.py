@@ -22,6 +22,11 @@ def is_hooked(value: Any) -> bool:
     return getattr(type(value), "__fastnn_call__", None) is not None
 
 
+def is_abstract(value: Any) -> bool:
+    """Whether ``value`` stands for an array that a plan will have, and has no numbers yet."""
+    return getattr(type(value), "abstract", False)
+
+
 def to_numpy(name: str, value: Any) -> np.ndarray:
     """A NumPy array of whatever holds one: ndarray, buffer, ``__array__`` or ``__dlpack__`` on the CPU, without a copy."""
     if type(value) is np.ndarray:
@@ -77,7 +82,7 @@ def optional_array(name: str, value: Any, shape: tuple[int, ...] | None = None, 
 
 def index_array(name: str, value: Any) -> Any:
     """A plain int64 array of integers, from an array or Tensor of any integer dtype; what a tracer is shown stays as it is."""
-    if getattr(type(value), "abstract", False) and value.dtype == np.int64:
+    if is_abstract(value) and value.dtype == np.int64:
         return value
     result = value.numpy() if is_hooked(value) else to_numpy(name, value)
     if result.dtype.kind not in "iu":

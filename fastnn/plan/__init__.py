@@ -2,7 +2,8 @@
 
 from fastnn.dispatch import TraceError
 
+from .compiled import weight_of
 from .plan import Plan
 from .timed import TimedCalls
 
-__all__ = ["Plan", "TimedCalls", "TraceError"]
+__all__ = ["Plan", "TimedCalls", "TraceError", "weight_of"]

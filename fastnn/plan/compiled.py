@@ -11,8 +11,9 @@ from fastnn import nn
 from fastnn.autograd import Tensor, enable_grad, generation, no_grad
 from fastnn.nn.mode import mode_kept
 from fastnn.optim import Optimizer
-from fastnn.recall import check_classes
+from fastnn.random import seeding
 
+from .clipping import add_clipping
 from .explain import traced
 from .gradients import add_backward
 from .graph import Graph, Value
@@ -34,6 +35,8 @@ class Compiled:
         Where the program leaves the gradients that it does not use itself.
     update : Update or None
         The optimiser's calls, where the program makes them.
+    written : list of array
+        The model's and optimiser's memory that the program writes to.
     notes : list of str
         One line for each pass.
     """
@@ -42,10 +45,13 @@ class Compiled:
         self, model: nn.Module, graph: Graph, gradients: dict[str, Value] | None = None, update: Update | None = None
     ) -> None:
         self._model, self._members = model, _members(model)
+        self._seeding = seeding["number"]
         self._generation, self._settings = generation["number"], generation["settings"]
         self.notes = [traced(graph), drop_dead_code(graph), fuse_epilogues(graph)]
         self.program = Program(graph)
         self.notes.append(self.program.layout.explain())
+        outputs = [value for node in graph.nodes for value in node.outputs if value is not None and value.is_bound]
+        self.written = [value.memory() for value in outputs]
         self.gradients = {name: self.program.array(value) for name, value in (gradients or {}).items()}
         self.update = update
 
@@ -57,28 +63,43 @@ class Compiled:
             if generation["settings"] != self._settings or not same:
                 return False
             self._generation = generation["number"]
+        if self.is_random and seeding["number"] != self._seeding:
+            return False
         return self.program.is_current() and (self.update is None or self.update.is_current())
+
+    @property
+    def is_random(self) -> bool:
+        """Whether each step draws anew."""
+        return bool(self.program.graph.counters)
+
+    @property
+    def checks_rows(self) -> bool:
+        """Whether every check of classes is one of single elements: so that all rows of an epoch can be checked at once."""
+        return all(check.is_whole for check in self.program.graph.class_checks)
 
     def check(self, name: str, number: int, array: np.ndarray) -> None:
         """Raise ValueError where elements given for an input are to be classes and are not."""
-        graph = self.program.graph
-        for target, classes, ignored in graph.class_checks:
-            if target is graph.inputs[number]:
-                check_classes(name, np.ascontiguousarray(array), classes, ignored)
+        for check in self.program.graph.class_checks:
+            if check.source is self.program.graph.inputs[number]:
+                check(name, array)
 
     def take(self, *arrays: np.ndarray) -> None:
         """Check and copy what a step is given."""
-        graph = self.program.graph
-        for target, classes, ignored in graph.class_checks:
-            if target.is_bound:
-                check_classes("target", np.ascontiguousarray(target.memory()), classes, ignored)
-        for number, (value, array) in enumerate(zip(graph.inputs, arrays, strict=True)):
+        for check in self.program.graph.class_checks:
+            if check.source.is_bound:
+                check("target", check.source.memory())
+        for number, (value, array) in enumerate(zip(self.program.graph.inputs, arrays, strict=True)):
             self.check(value.name, number, array)
         for memory, array in zip(self.program.inputs, arrays, strict=True):
             np.copyto(memory, array)
 
     def run(self) -> None:
         """Run the program on what it took, with the attributes that the optimiser has for this step."""
+        for array in self.written:
+            if not array.flags.writeable:
+                raise ValueError(
+                    f"model: a step writes to parameters and running statistics; one of shape {array.shape} is read-only"
+                )
         if self.update is not None:
             self.update.next_step(self.program)
         self.program.run()
@@ -99,7 +120,8 @@ def compile_training(
     inputs: Inputs,
     trained: dict[str, Tensor],
     optimizer: Any = None,
-    clips: bool = False,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
 ) -> Compiled:
     """Loss and prediction, the gradients of what is trained, and the optimiser's update where it has calls for it.
 
@@ -108,6 +130,8 @@ def compile_training(
     trained : dict of str to Tensor
     optimizer : Optimizer, optional
         Without one the gradients are left in ``Compiled.gradients``.
+    clip_norm, clip_value : float, optional
+        Limits of the gradients.
     """
 
     def loss_and_prediction(x: Any, y: Any) -> tuple[Any, Any]:
@@ -122,11 +146,17 @@ def compile_training(
         raise ValueError("optimizer: none of its parameters takes part in the loss; is it the optimiser of another model?")
     found = dict(zip(wanted, add_backward(graph, value, list(wanted.values())), strict=True))
     gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
-    if optimizer is not None and not clips and type(optimizer).update is Optimizer.update:
+    gradients = dict(zip(gradients, add_clipping(graph, list(gradients.values()), clip_norm, clip_value), strict=True))
+    if optimizer is not None and type(optimizer).update is Optimizer.update:
         update = Update(graph, optimizer, [wanted[name] for name in gradients], list(gradients.values()))
         return Compiled(model, graph, update=update)
     graph.outputs = [*graph.outputs, *gradients.values()]
     return Compiled(model, graph, gradients)
+
+
+def weight_of(loss: Any, rows: int) -> int:
+    """What the loss of a batch counts in the sum over all rows: its rows, or once where it is a sum itself."""
+    return 1 if getattr(loss, "reduction", None) == "sum" else rows
 
 
 def _members(model: nn.Module) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import Operator
+from fastnn.recall import check_classes
 
 Shape = tuple[int, ...]
 
@@ -109,6 +110,32 @@ class Node:
         return found if self.operator.variadic else {**dict(zip(self.operator.params, self.inputs, strict=True)), **found}
 
 
+class ClassCheck:
+    """Integers that have to lie in [0, classes) or be the ignored one.
+
+    Attributes
+    ----------
+    source : Value
+        An input or bound value.
+    classes, ignored : int
+    is_whole : bool
+        Whether all elements of the source are checked, in whatever shape.
+    """
+
+    __slots__ = ("_path", "classes", "ignored", "is_whole", "source")
+
+    def __init__(self, source: Value, path: Sequence[Node], classes: int, ignored: int) -> None:
+        self.source, self._path, self.classes, self.ignored = source, path, classes, ignored
+        self.is_whole = all(node.is_view for node in path)
+
+    def __call__(self, name: str, array: np.ndarray) -> None:
+        """Raise ValueError, naming the argument, where elements of ``array``, given for the source, do not."""
+        if not self.is_whole:
+            for node in self._path:
+                (array,) = node.operator.kernel("reference")(array, *node.attributes)  # type: ignore[misc]
+        check_classes(name, np.ascontiguousarray(array), self.classes, self.ignored)
+
+
 class Graph:
     """Nodes in the order in which they run.
 
@@ -119,8 +146,7 @@ class Graph:
         Given at each step.
     outputs : list of Value
         What has to be there at the end.
-    class_checks : list of (Value, int, int)
-        Integer inputs whose elements have to lie in [0, classes) or be the ignored one.
+    class_checks : list of ClassCheck
     counters : list of array
         int64 arrays whose elements grow by one before each step.
     """
@@ -129,7 +155,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
-        self.class_checks: list[tuple[Value, int, int]] = []
+        self.class_checks: list[ClassCheck] = []
         self.counters: list[np.ndarray] = []
 
     def add(

@@ -13,10 +13,9 @@ import numpy as np
 from fastnn import dispatch, nn, random
 from fastnn.autograd import Tensor
 from fastnn.functional import checks
-from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 from fastnn.optim import Optimizer
 
-from .compiled import Compiled, compile_prediction, compile_training
+from .compiled import Compiled, compile_prediction, compile_training, weight_of
 from .explain import explain, graphviz
 from .program import PythonGuard, shortcut
 from .shortcuts import shortcut_of
@@ -35,6 +34,33 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _checked_model(model: Any) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
+    return model
+
+
+def _checked_loss(loss: Any) -> Callable[..., Any] | None:
+    if loss is not None and not callable(loss):
+        raise TypeError(f"loss: expected a loss module or function, got {type(loss).__name__}")
+    return loss
+
+
+def _checked_optimizer(optimizer: Any) -> Optimizer | None:
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer: expected an optimiser of fastnn.optim, got {type(optimizer).__name__}")
+    return optimizer
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "model": _checked_model,
+    "loss": _checked_loss,
+    "optimizer": _checked_optimizer,
+    "clip_grad_norm": lambda limit: None if limit is None else checks.real("clip_grad_norm", limit, 0.0),
+    "clip_grad_value": lambda limit: None if limit is None else checks.real("clip_grad_value", limit, 0.0),
+}
 
 
 def _lock() -> Any:
@@ -67,24 +93,30 @@ class Plan:
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model: expected a Module, got {type(model).__name__}")
-        if loss is not None and not callable(loss):
-            raise TypeError(f"loss: expected a loss module or function, got {type(loss).__name__}")
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer: expected an optimiser of fastnn.optim, got {type(optimizer).__name__}")
-        self.model, self.loss = model, loss
-        self.optimizer: Any = optimizer
-        self.clip_grad_norm = None if clip_grad_norm is None else checks.real("clip_grad_norm", clip_grad_norm, 0.0)
-        self.clip_grad_value = None if clip_grad_value is None else checks.real("clip_grad_value", clip_grad_value, 0.0)
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock: Any = _lock()
         self._step_shortcut: Any = None
         self._predict_shortcut: Any = None
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.clip_grad_norm = clip_grad_norm
+        self.clip_grad_value = clip_grad_value
         _PLANS.add(self)
 
     def __reduce__(self) -> Any:  # copies and pickles are compiled anew
         return type(self), (self.model, self.loss, self.optimizer, self.clip_grad_norm, self.clip_grad_value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What the plan is made of is checked, and the programs that were made of something else are dropped."""
+        if name not in _CHECKS:
+            object.__setattr__(self, name, value)
+            return
+        value = _CHECKS[name](value)
+        with self._lock:
+            object.__setattr__(self, name, value)
+            self._compiled.clear()
+            self._step_shortcut = self._predict_shortcut = None
 
     # what users call
 
@@ -142,7 +174,7 @@ class Plan:
         Returns
         -------
         float
-            The mean loss over the rows.
+            The mean loss over the rows: of the batches' losses, each weighted by its rows unless it is a sum (``reduction="sum"``).
         """
         self._need("epoch", loss=self.loss, optimizer=self.optimizer)
         X, Y = (np.ascontiguousarray(self._array(name, value)) for name, value in (("X", X), ("Y", Y)))
@@ -158,20 +190,20 @@ class Plan:
                 rows = order[first : first + batch_size]
                 x, y = X[rows], Y[rows]
                 compiled = self._find("step", x, y)
-                if not first:  # before any row is used
+                if not first and compiled.checks_rows:  # before any row is used
                     compiled.check("Y", 1, Y)
                 compiled.take(x, y)
                 self._run(compiled)
-                total += len(rows) * float(compiled.program.outputs[0].item())
+                total += weight_of(self.loss, len(rows)) * float(compiled.program.outputs[0].item())
                 first += len(rows)
                 whole = order[first : first + (len(order) - first) // batch_size * batch_size]
                 growing = None if compiled.update is None or dispatch.observed() else compiled.update.growing(compiled.program)
-                if growing is not None and len(whole) and len(rows) == batch_size:
+                if growing is not None and len(whole) and len(rows) == batch_size and compiled.checks_rows:
                     sources = list(zip((X, Y), compiled.program.inputs, strict=True))
                     loss = compiled.program.outputs[0]
                     done = np.zeros(1, np.int64)
                     try:
-                        total += batch_size * compiled.program.executor.epoch(
+                        total += weight_of(self.loss, batch_size) * compiled.program.executor.epoch(
                             sources, np.ascontiguousarray(whole), loss, growing, done
                         )
                     finally:  # Ctrl-C comes between two batches
@@ -253,10 +285,10 @@ class Plan:
             return compile_prediction(self.model, inputs)
         assert self.loss is not None
         if kind == "gradients":
-            named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+            named: dict[str, Tensor] = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
             return compile_training(self.model, self.loss, inputs, named)
-        clips = self.clip_grad_norm is not None or self.clip_grad_value is not None
-        return compile_training(self.model, self.loss, inputs, self._trained(), self.optimizer, clips)
+        limits = self.clip_grad_norm, self.clip_grad_value
+        return compile_training(self.model, self.loss, inputs, self._trained(), self.optimizer, *limits)
 
     def _trained(self) -> dict[str, Tensor]:
         """The parameters that the optimiser trains, by their names in the model where they have one."""
@@ -274,11 +306,7 @@ class Plan:
         try:
             for name, tensor in tensors.items():
                 gradient = compiled.gradients.get(name)
-                tensor.grad = None if gradient is None else gradient.copy()  # two may share memory, and clipping works in place
-            if self.clip_grad_value is not None:
-                clip_grad_value_(tensors.values(), self.clip_grad_value)
-            if self.clip_grad_norm is not None:
-                clip_grad_norm_(tensors.values(), self.clip_grad_norm)
+                tensor.grad = None if gradient is None else gradient.copy()  # two may share memory
             self.optimizer.step()
         finally:
             for name, tensor in tensors.items():

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastnn import dispatch
 from fastnn.autograd import generation
+from fastnn.random import seeding
 
 from .compiled import Compiled
 from .program import shortcut
@@ -20,10 +21,14 @@ def shortcut_of(compiled: Compiled, lock: Any) -> Any:
     graph = program.graph
     if shortcut is None or dispatch.observed() or (update is None and len(program.outputs) > 1):
         return None
-    if any(target.is_bound for target, *_ in graph.class_checks):
+    if not all(check.is_whole and not check.source.is_bound for check in graph.class_checks):
         return None
     watched: list[Any] = [(generation, "number", generation["number"])]
-    options, steps, lists = (), (), ()
+    if compiled.is_random:
+        watched.append((seeding, "number", seeding["number"]))
+    options: tuple[Any, ...] = ()
+    steps: tuple[Any, ...] = ()
+    lists: tuple[Any, ...] = ()
     if update is not None:
         found = update.shortcut(program)
         if found is None:
@@ -36,9 +41,9 @@ def shortcut_of(compiled: Compiled, lock: Any) -> Any:
         watched += [(optimizer.state, parameter, state) for parameter, state in optimizer.state.items()]
         lists = tuple([(group["params"], len(group["params"])) for group in groups])
     numbers = {id(value): number for number, value in enumerate(graph.inputs)}
-    checks = [(numbers[id(target)], classes, ignored) for target, classes, ignored in graph.class_checks]
+    checks = [(numbers[id(check.source)], check.classes, check.ignored) for check in graph.class_checks]
     variables = [(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]
     return shortcut.Shortcut(
         program.executor, lock, tuple(program.inputs), program.outputs[0], tuple(checks), tuple(watched), options, lists,
-        tuple(variables), steps,
+        tuple(variables), steps, tuple(compiled.written),
     )  # fmt: skip

@@ -7,6 +7,7 @@ cannot become part of a plan, and says so with the line that did it.
 from __future__ import annotations
 
 import math
+import operator
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from fastnn.autograd import Tensor, tape
 from fastnn.kernels import Operator
 from fastnn.kernels.shape.operators import reshape
 
-from .graph import Graph, Node, Value
+from .graph import ClassCheck, Graph, Node, Value
+from .numpy_calls import numpy_call, result_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -76,6 +78,21 @@ class Symbol(Tensor):
 
     view = reshape
 
+    def __getitem__(self, key: Any) -> Tensor:
+        if self.dtype.kind == "f":
+            return super().__getitem__(key)
+        return self.tracer.computed(operator.itemgetter(key), self)
+
+    def _compare(self, other: Any, how: Any) -> Tensor:
+        return self.tracer.computed(how, self, other)
+
+    def _cast(self, dtype: Any) -> Tensor:
+        if self.dtype == dtype:
+            return self
+        if self.requires_grad:
+            raise TypeError(f"cannot convert a Tensor that requires a gradient from {self.dtype} to {np.dtype(dtype)}")
+        return self.tracer.computed(operator.methodcaller("astype", dtype), self)
+
     def detach(self) -> Tensor:
         """The same value, to which no gradient flows."""
         return self.tracer.reshaped(self, self.shape)
@@ -131,14 +148,25 @@ class Tracer:
         self.graph.nodes.append(Node(reshape, (symbol.value,), (shape,), (value,), dispatch.current_owner()))
         return Symbol(self, value)
 
+    def computed(self, function: Callable[..., Any], *args: Any) -> Symbol:
+        """What NumPy's ``function`` gives for these arguments at each step."""
+        values = [self.bind(a if isinstance(a, (Tensor, np.ndarray)) else np.asarray(a)) for a in args]
+        inputs = [value for value in values if value is not None]
+        like = result_of(function, *[(value.shape, value.dtype) for value in inputs])
+        value = Value(like.shape, like.dtype, name="numpy_call.y")
+        self.graph.nodes.append(Node(numpy_call, inputs, (function,), (value,), dispatch.current_owner()))
+        return Symbol(self, value)
+
     def check_classes(self, target: Any, classes: int, ignored: int) -> None:
-        """Have the elements of an integer input checked at each step. (Integers are never computed: a target is an input or its view.)"""
+        """Have integers checked at each step: an input, or what is taken of one."""
         value = self.bind(target)
-        assert value is not None
+        path: list[Node] = []
         for node in reversed(self.graph.nodes):
-            if node.outputs[0] is value and node.is_view and node.inputs[0] is not None:
+            if node.outputs[0] is value and len(node.inputs) == 1:
+                path.insert(0, node)
                 value = node.inputs[0]
-        self.graph.class_checks.append((value, classes, ignored))
+        assert value is not None
+        self.graph.class_checks.append(ClassCheck(value, path, classes, ignored))
 
     def count(self, counter: np.ndarray) -> None:
         """Have the elements of an int64 array grow by one before each step."""

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import nn, optim, random
 from fastnn.functional import checks
 from fastnn.nn.mode import mode_kept
-from fastnn.plan import Plan, TraceError
+from fastnn.plan import Plan, TraceError, weight_of
 
 from .callbacks import Callback, History, Run
 from .progress import progress_callback
@@ -120,7 +120,7 @@ def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, met
             _tell(listeners, "on_start", run)
             while run.epoch < epochs and not run.stop:
                 order = generator.permutation(len(x)) if shuffle else np.arange(len(x))
-                _train_epoch(run, x, y, order, step, metric, listeners)
+                _train_epoch(run, x, y, order, step, plan.loss, metric, listeners)
                 if held_out is not None:
                     value, score = evaluate(plan.model, *held_out, plan.loss, metric)
                     run.logs |= {"val_loss": value} if score is None else {"val_loss": value, f"val_{_name(metric)}": score}
@@ -134,7 +134,7 @@ def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, met
     return history
 
 
-def _train_epoch(run, x, y, order, step, metric, listeners):
+def _train_epoch(run, x, y, order, step, loss, metric, listeners):
     """All batches once; ``run.logs`` holds the means over the rows seen so far."""
     run.model.train()
     run.logs, run.seen = {}, 0
@@ -150,7 +150,8 @@ def _train_epoch(run, x, y, order, step, metric, listeners):
         run.total += len(rows)
         run.step += 1
         for name, number in numbers.items():
-            totals[name] = totals.get(name, 0.0) + number * len(rows)
+            weight = weight_of(loss, len(rows)) if name == "loss" else len(rows)
+            totals[name] = totals.get(name, 0.0) + number * weight
             run.logs[name] = totals[name] / run.seen
         _tell(listeners, "on_batch_end", run)
 

@@ -12,6 +12,7 @@ from fastnn.functional import checks
 from fastnn.nn import Module
 from fastnn.nn.mode import mode_kept
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
+from fastnn.plan import weight_of
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -50,10 +51,11 @@ def train_step(
     prediction = model(Tensor(x))
     value = loss(prediction, Tensor(y))
     value.backward()
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if clip_grad_value is not None:
-        clip_grad_value_(model.parameters(), clip_grad_value)
+        clip_grad_value_(trained, clip_grad_value)
     if clip_grad_norm is not None:
-        clip_grad_norm_(model.parameters(), clip_grad_norm)
+        clip_grad_norm_(trained, clip_grad_norm)
     optimizer.step()
     return value.item(), prediction.numpy()
 
@@ -92,9 +94,9 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> np.ndarray:
 def evaluate(
     model: Module, x: Any, y: Any, loss: Callable[..., Any], metric: Metric | None = None, *, batch_size: int = 256
 ) -> tuple[float, float | None]:
-    """Loss and metric of the predictions for all rows at once, in evaluation mode."""
+    """Loss (a sum is divided by the rows) and metric of the predictions for all rows at once, in evaluation mode."""
     prediction = predict(model, x, batch_size=batch_size)
     y = rows_of("y", y, prediction.dtype)
     with no_grad():
-        value = loss(Tensor(prediction), Tensor(y)).item()
+        value = loss(Tensor(prediction), Tensor(y)).item() * weight_of(loss, len(y)) / max(len(y), 1)
     return value, None if metric is None else float(metric(prediction, y))

@@ -1,0 +1,1 @@
+"""Clipping: gradients scaled together so that their norm keeps to a limit."""
