@@ -49,6 +49,7 @@ conv2d_backward = Operator(
     ("dy", "x", "w"),
     shape=lambda dy, x, w, *_: (x, w, w[:1]),
     cost=_backward_cost,
+    parts=lambda dy, x, w, *_: (2 * math.prod(dy) * math.prod(w[1:]), 2 * math.prod(dy) * math.prod(w[1:]), math.prod(dy)),
     attributes=("stride", "padding", "dilation", "groups"),
     outputs=("dx", "dw", "db"),
 )
