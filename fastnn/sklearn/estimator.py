@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Integral, Real
 from typing import Any
 
@@ -123,18 +123,17 @@ class PlanEstimator(CallbackSupportMixin):
             sample_weight = None
         iterations = Iterations(self, X, y, sample_weight)
         (X, y, sample_weight), validation = self._split(X, y, sample_weight)
+        batch_size = self._batch_size(X.shape[0])
         if not incremental or not hasattr(self, "_optimizer"):
-            self._start_optimizer(X, y)
+            self._start_optimizer()
+            self._training_dtype = training_dtype(self.precision, X, y, batch_size)
         trainer = self._make_trainer(X, sample_weight is not None, keep=incremental)
         dtype = trainer.network.weights[0].dtype
         table = trainer.objective.table(y, sample_weight, dtype)
         X = X.tocsr() if issparse(X) else dense(X, dtype)
         try:
-            if incremental:
-                self._iterate(trainer, X, table, validation, iterations, 1)
-            else:
-                with iterations.fit():
-                    self._iterate(trainer, X, table, validation, iterations, self.max_iter)
+            with nullcontext() if incremental else iterations.fit():
+                self._iterate(trainer, (X, table, batch_size), validation, iterations, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
@@ -158,7 +157,7 @@ class PlanEstimator(CallbackSupportMixin):
             held[1] = self._label_binarizer.inverse_transform(held[1])
         return (*train, None)[:3], (*held, None)[:3]
 
-    def _start_optimizer(self, X: Any, y: np.ndarray) -> None:
+    def _start_optimizer(self) -> None:
         """scikit-learn's optimiser, which knows the schedule and when to stop; the moments are kept beside it."""
         if self.solver == "sgd":
             settings = self.learning_rate_init, self.learning_rate, self.momentum, self.nesterovs_momentum, self.power_t
@@ -166,7 +165,6 @@ class PlanEstimator(CallbackSupportMixin):
         else:
             self._optimizer = AdamOptimizer([], self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
         self._moments: list[dict[str, Any]] = [{} for _ in (*self.coefs_, *self.intercepts_)]
-        self._training_dtype = training_dtype(self.precision, X, y)
 
     def _make_trainer(self, X: Any, weighted: bool, keep: bool) -> Trainer:
         """A trainer that goes on from the estimator's weights and moments; the last one where nothing else is different."""
@@ -192,17 +190,18 @@ class PlanEstimator(CallbackSupportMixin):
             self._trainer = (kind, id(self._moments)), trainer
         return trainer
 
-    def _iterate(self, trainer: Trainer, X: Any, table: np.ndarray, validation: Any, iterations: Any, count: int) -> None:
+    def _iterate(self, trainer: Trainer, data: tuple[Any, ...], validation: Any, iterations: Iterations, incremental: bool) -> None:
         """Epochs until the loss, or the validation score, stops improving."""
+        X, table, batch_size = data
         rows = X.shape[0]
-        order, batch_size = np.arange(rows), self._batch_size(rows)
+        order = np.arange(rows)
         self.n_iter_ = 0
-        for _ in range(count):
+        for _ in range(1 if incremental else self.max_iter):
+            iterations.begin()
             if self.shuffle:
                 permutation = np.arange(rows)
                 self._random_state.shuffle(permutation)
                 order = order[permutation]
-            iterations.begin()
             if self.solver == "sgd":
                 trainer.set_learning_rate(self._optimizer.learning_rate)
             self.loss_ = trainer.epoch(X, table, order, batch_size)
@@ -217,7 +216,7 @@ class PlanEstimator(CallbackSupportMixin):
             self._optimizer.iteration_ends(self.t_)
             if iterations.end() or self._has_converged():
                 return
-        if self.n_iter_ == self.max_iter:
+        if not incremental:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,

@@ -24,17 +24,19 @@ def float32_suffices(table: Any) -> bool:
     return bool(np.all(in_range & ((spread == 0) | (spread >= SPREAD * size))))
 
 
-def training_dtype(precision: str, X: Any, y: np.ndarray) -> np.dtype:
+def training_dtype(precision: str, X: Any, y: np.ndarray, batch_size: int) -> np.dtype:
     """The dtype in which Adam and SGD compute.
 
     Parameters
     ----------
     precision : "auto" | "input"
-        "input": the dtype of ``X``. "auto": float32, unless the data need more.
+        "input": the dtype of ``X``. "auto": float32 in mini-batches, whose noise is far above its rounding, unless the data need more;
+        a single batch follows the exact gradient, and is computed in the dtype of ``X``.
     X : array or sparse matrix of floats
     y : array
         Targets; booleans of classes.
+    batch_size : int
     """
-    if precision == "auto" and float32_suffices(X) and (y.dtype.kind == "b" or float32_suffices(y)):
+    if precision == "auto" and batch_size < X.shape[0] and float32_suffices(X) and (y.dtype.kind == "b" or float32_suffices(y)):
         return np.dtype(np.float32)
     return X.dtype
