@@ -273,7 +273,14 @@ cdef long long _now() noexcept nogil:
 
 
 cdef void _gather(const Source* source, const cnp.int64_t* rows, Py_ssize_t count) noexcept nogil:
-    """batch[i] = table[rows[i]]"""
+    """batch[i] = table[rows[i]]. Rows of a number or two are not worth a call each."""
     cdef Py_ssize_t i
-    for i in range(count):
-        memcpy(source.batch + i * source.row, source.table + rows[i] * source.row, source.row)
+    if source.row == 4:
+        for i in range(count):
+            memcpy(source.batch + 4 * i, source.table + 4 * rows[i], 4)
+    elif source.row == 8:
+        for i in range(count):
+            memcpy(source.batch + 8 * i, source.table + 8 * rows[i], 8)
+    else:
+        for i in range(count):
+            memcpy(source.batch + i * source.row, source.table + rows[i] * source.row, source.row)
