@@ -9,6 +9,7 @@ except ModuleNotFoundError as error:
 
 from .backend import Prepared, is_compatible, prepare, supports_device
 from .export import export
+from .lacking import supported_operators
 from .network import Network, load
 
-__all__ = ["Network", "Prepared", "export", "is_compatible", "load", "prepare", "supports_device"]
+__all__ = ["Network", "Prepared", "export", "is_compatible", "load", "prepare", "supported_operators", "supports_device"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, TypeProto
+from onnx import GraphProto, ModelProto, TypeProto
 
 from . import operators  # noqa: F401  # fills the table
 from .node import DOMAINS, TABLE, Facts, Node
@@ -14,6 +14,11 @@ from .reading import TYPES, tensors, type_name
 OLDEST = 7
 NEWEST = onnx.defs.onnx_opset_version()
 MOST_REASONS = 40  # in a message
+
+
+def supported_operators() -> list[str]:
+    """The names of the operators that fastnn computes."""
+    return sorted(TABLE)
 
 
 def opset_of(model: ModelProto) -> int | None:
@@ -34,7 +39,7 @@ def lacking_versions(model: ModelProto) -> list[str]:
 def lacking_parts(model: ModelProto) -> list[str]:
     """Operators, attributes and types of a well-formed model that fastnn cannot compute, each once, with an example of a node."""
     graph, opset = model.graph, opset_of(model) or OLDEST
-    found = dict.fromkeys(f"{what} of type {type_name(element)}" for what, element in _elements(graph) if element not in TYPES)
+    found = dict.fromkeys(what for what in _elements(graph) if what is not None)
     if model.functions:
         found["functions of the model's own"] = None
     if graph.sparse_initializer:
@@ -59,14 +64,16 @@ def describe(reasons: list[str]) -> str:
     return f"fastnn lacks: {'; '.join(reasons[:MOST_REASONS])}{more}"
 
 
-def _elements(graph: GraphProto) -> Iterable[tuple[str, int]]:
-    """The element types of everything in the graph whose type is written down; 0 of what is no dense tensor."""
+def _elements(graph: GraphProto) -> Iterator[str | None]:
+    """What is lacking of everything in the graph whose type is written down; None where nothing is."""
     for value in (*graph.input, *graph.output, *graph.value_info):
         kind = value.type.WhichOneof("value")
-        if kind is not None:
-            yield "values", value.type.tensor_type.elem_type if kind == "tensor_type" else TensorProto.UNDEFINED
+        if kind == "tensor_type" and value.type.tensor_type.elem_type not in TYPES:
+            yield f"values of type {type_name(value.type.tensor_type.elem_type)}"
+        elif kind not in (None, "tensor_type"):
+            yield "values that are no tensors"
     for tensor in tensors(graph):
-        yield "tensors", tensor.data_type
+        yield None if tensor.data_type in TYPES else f"tensors of type {type_name(tensor.data_type)}"
 
 
 def _note_given(facts: Facts, graph: GraphProto) -> None:
