@@ -220,7 +220,8 @@ class Adam(Optimizer):
         step = self.count(parameter)
         return Rule(
             operators.adam, [mean, squares, largest],
-            (group["lr"], *group["betas"], group["eps"], group["weight_decay"], group["decoupled_weight_decay"], step, group["maximize"]),
+            (group["lr"], *group["betas"], group["eps"], group["weight_decay"], group["decoupled_weight_decay"], step, group["maximize"],
+             False),
         )  # fmt: skip
 
 

@@ -331,9 +331,11 @@ cdef void _adam_family_rates(
 cdef void _adam_rates(const Argument64* o, Update* u) noexcept nogil:
     _gradient_rates(u, o[4].number, o[5].integer, o[0].number, o[7].integer)
     _adam_family_rates(u, o[0].number / (1 - o[1].number ** o[6].number), 0, o[1].number, o[2].number, o[3].number, o[6].number)
+    if o[8].integer:  # eps is added before the correction
+        u.rates[6] *= u.rates[5]
 
 
-cdef Optimizer ADAM = Optimizer(3, 8, _adam_rates, _adam[float], _adam[double])
+cdef Optimizer ADAM = Optimizer(3, 9, _adam_rates, _adam[float], _adam[double])
 
 
 cdef int adam(const void* a) noexcept nogil:
@@ -345,7 +347,7 @@ cdef int adam_together(const void** calls, Py_ssize_t count) noexcept nogil:
 
 
 kernel(globals(), "adam(p, g, m, v, v_max?, float lr, float beta1, float beta2, "
-       "float eps, float weight_decay, bool decoupled, int step, bool maximize, p_new, m_new, v_new, v_max_new?)",
+       "float eps, float weight_decay, bool decoupled, int step, bool maximize, bool eps_hat, p_new, m_new, v_new, v_max_new?)",
        adam, adam, adam_together, adam_together)
 
 

@@ -134,9 +134,11 @@ def _step_adam(p, g, m, v, v_max, rate, gradient_rate, lr, beta1, beta2, eps, we
 
 
 def adam(
-    p, g, m, v, v_max, lr, beta1, beta2, eps, weight_decay, decoupled, step, maximize, p_new, m_new, v_new, v_max_new
+    p, g, m, v, v_max, lr, beta1, beta2, eps, weight_decay, decoupled, step, maximize, eps_hat, p_new, m_new, v_new, v_max_new
 ):  # fmt: skip
     largest = _absent(p) if v_max is None else _in_place(v_max, v_max_new)
+    if eps_hat:  # eps is added before the correction
+        eps = eps / (1 - beta2**step) ** 0.5
     _step_adam(
         _in_place(p, p_new), g, _in_place(m, m_new), _in_place(v, v_new), largest, lr / (1 - beta1**step), 0,
         lr, beta1, beta2, eps, weight_decay, decoupled, step, maximize,

@@ -11,7 +11,7 @@ adadelta   s = rho s + (1 - rho) g^2;           d = g sqrt(a + eps) / sqrt(s + e
 rmsprop    s = alpha s + (1 - alpha) g^2;       mean = alpha mean + (1 - alpha) g;
            d = g / (sqrt(s - mean^2) + eps);    b = momentum b + d;  p -= lr b
 adam       m = beta1 m + (1 - beta1) g;         v = beta2 v + (1 - beta2) g^2;  v_max = max(v_max, v)
-           p -= lr m / c1 / (sqrt(v_max / c2) + eps),  c = 1 - beta^step
+           p -= lr m / c1 / (sqrt(v_max / c2) + eps),  c = 1 - beta^step; with eps_hat  p -= lr sqrt(c2) m / c1 / (sqrt(v_max) + eps)
 nadam      m, v as for adam;                    p -= (gradient_rate g + momentum_rate m) / (sqrt(v / c2) + eps)
 """
 
@@ -83,12 +83,13 @@ rmsprop = _update(
 )  # fmt: skip
 adam = _update(
     "adam", ("m", "v", "v_max"),
-    {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False, "step": 3, "maximize": False},
+    {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False, "step": 3, "maximize": False,
+     "eps_hat": False},
     14, 1,
     (
         {}, {"absent": ("v_max",), "weight_decay": 0.1, "maximize": True}, {}, {},
         {"absent": ("v_max",), "weight_decay": 0.1, "decoupled": True, "step": 1}, {"step": 1000}, {"absent": ("v_max",)},
-        {"absent": ("v_max",), "beta1": 0.0, "eps": 0.1},
+        {"absent": ("v_max",), "beta1": 0.0, "eps": 0.1}, {"eps": 0.1, "eps_hat": True},
     ),
     optional=("v_max",),
 )  # fmt: skip

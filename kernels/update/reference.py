@@ -42,13 +42,14 @@ def rmsprop(p, g, s, mean, b, lr, alpha, eps, weight_decay, momentum, maximize):
     return p - lr * d, s, mean, b
 
 
-def adam(p, g, m, v, v_max, lr, beta1, beta2, eps, weight_decay, decoupled, step, maximize):
+def adam(p, g, m, v, v_max, lr, beta1, beta2, eps, weight_decay, decoupled, step, maximize, eps_hat):
     p = p * (1 - lr * weight_decay) if decoupled else p
     g = _gradient(p, g, 0 if decoupled else weight_decay, maximize)
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g
     largest = v if v_max is None else np.maximum(v_max, v)
-    denominator = np.sqrt(largest) / (1 - beta2**step) ** 0.5 + eps
+    correction = (1 - beta2**step) ** 0.5
+    denominator = (np.sqrt(largest) + eps) / correction if eps_hat else np.sqrt(largest) / correction + eps
     return p - lr / (1 - beta1**step) * m / denominator, m, v, None if v_max is None else largest.copy()
 
 

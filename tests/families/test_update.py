@@ -61,20 +61,24 @@ def test_first_step_of_sgd_ignores_the_buffer():
 @every_backend
 def test_adam_by_hand():
     p, m, v, v_max = dispatch.run(
-        operators.adam, (one(1.0), one(2.0), one(0.0), one(0.0), one(16.0), 0.5, 0.5, 0.75, 0.0, 0.0, False, 1, False)
+        operators.adam, (one(1.0), one(2.0), one(0.0), one(0.0), one(16.0), 0.5, 0.5, 0.75, 0.0, 0.0, False, 1, False, False)
     )
     assert (m.item(), v.item(), v_max.item()) == (1.0, 1.0, 16.0)
     np.testing.assert_allclose(p, 1 - 0.5 * (1 / 0.5) / np.sqrt(16 / 0.25), rtol=1e-15)
     p, m, v, v_max = dispatch.run(
-        operators.adam, (one(1.0), one(2.0), one(0.0), one(0.0), None, 0.5, 0.5, 0.75, 0.0, 0.5, True, 1, False)
+        operators.adam, (one(1.0), one(2.0), one(0.0), one(0.0), None, 0.5, 0.5, 0.75, 0.0, 0.5, True, 1, False, False)
     )
     assert v_max is None
     np.testing.assert_allclose(p, 0.75 - 0.5, rtol=1e-15)  # the decay first; m and v have no part in it
+    p, m, v, _ = dispatch.run(
+        operators.adam, (one(1.0), one(2.0), one(0.0), one(0.0), None, 0.5, 0.5, 0.75, 1.0, 0.0, False, 1, False, True)
+    )
+    np.testing.assert_allclose(p, 1 - 0.5 * np.sqrt(0.25) / 0.5 * 1 / (np.sqrt(1) + 1), rtol=1e-15)
 
 
 @every_backend
 def test_many_steps_leave_no_correction():
-    args = (one(1.0), one(2.0), one(2.0), one(4.0), None, 0.5, 0.9, 0.999, 0.0, 0.0, False, 10**9, False)
+    args = (one(1.0), one(2.0), one(2.0), one(4.0), None, 0.5, 0.9, 0.999, 0.0, 0.0, False, 10**9, False, False)
     np.testing.assert_allclose(dispatch.run(operators.adam, args)[0], 0.5, rtol=1e-15)
 
 
@@ -108,7 +112,7 @@ def test_infinite_parameter_is_left_out_where_nothing_decays():
         operators.adagrad: (p, g, s, 0.1, 0.0, 1e-10, False),
         operators.adadelta: (p, g, s, s, 0.1, 0.9, 1e-10, 0.0, False),
         operators.rmsprop: (p, g, s, None, s, 0.1, 0.9, 1e-8, 0.0, 0.9, False),
-        operators.adam: (p, g, s, s, s, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 3, False),
+        operators.adam: (p, g, s, s, s, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 3, False, False),
         operators.nadam: (p, g, s, s, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 3, 0.1, 0.1, False),
     }
     for operator, args in calls.items():
@@ -125,7 +129,7 @@ def test_float32_keeps_the_small_complement_of_a_rate(rate):
     squares = [
         dispatch.run(operators.adadelta, (p, g, zero, zero, 1.0, rate, 1e-6, 0.0, False))[1],
         dispatch.run(operators.rmsprop, (p, g, zero, None, None, 0.01, rate, 1e-8, 0.0, 0.0, False))[1],
-        dispatch.run(operators.adam, (p, g, zero, zero, None, 0.01, 0.9, rate, 1e-8, 0.0, False, 1, False))[2],
+        dispatch.run(operators.adam, (p, g, zero, zero, None, 0.01, 0.9, rate, 1e-8, 0.0, False, 1, False, False))[2],
     ]
     np.testing.assert_allclose(squares, (1 - rate) * 9, rtol=3e-7)
 
