@@ -1,15 +1,13 @@
 # cython: cdivision=True
 """Dropout, compiled ahead of time."""
 
-cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.math cimport lrint
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastnn.kernels.arrays cimport data, is_float32, real, size
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.parallel cimport threads_for
-
-cnp.import_array()
 
 cdef enum:
     BLOCK = 4096  # elements of one unit of work; even, since two of them share a draw
@@ -46,14 +44,15 @@ cdef void _run(const real* x, real* y, Py_ssize_t n, uint64_t key, double p) noe
             _block(x, y, i * BLOCK, n, key, threshold, scale)
 
 
-def dropout(cnp.ndarray x not None, cnp.ndarray key not None, double p, cnp.ndarray y not None):
-    cdef uint64_t seed = (<uint64_t*> data(key))[0]
-    with nogil:
-        if is_float32(x):
-            _run(<const float*> data(x), <float*> data(y), size(x), seed, p)
-        else:
-            _run(<const double*> data(x), <double*> data(y), size(x), seed, p)
+cdef int dropout(const Argument* a) noexcept nogil:
+    _run(a[0].input, a[3].output, a[0].size, (<const uint64_t*> a[1].input)[0], a[2].number)
+    return 0
 
 
-def dropout_backward(cnp.ndarray dy not None, cnp.ndarray key not None, double p, cnp.ndarray dx not None):
-    dropout(dy, key, p, dx)
+cdef int dropout_backward(const Argument* a) noexcept nogil:
+    return dropout(a)
+
+
+kernel(globals(), "dropout(x, key, float p, y)", <Entry> dropout[Argument32], <Entry> dropout[Argument64])
+kernel(globals(), "dropout_backward(dy, key, float p, dx)",
+       <Entry> dropout_backward[Argument32], <Entry> dropout_backward[Argument64])

@@ -1,81 +1,42 @@
 # cython: cdivision=True
 """Normalization, compiled ahead of time: of channels (batch_norm), rows (layer_norm) and groups of channels (group_norm)."""
 
-cimport numpy as cnp
-
-from fastnn.kernels.arrays cimport data, is_float32, length, real
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.normalization.batch cimport Batch, batch_norm_forward, batch_norm_gradients, batch_of
 from fastnn.kernels.normalization.groups cimport Groups, group_norm_forward, group_norm_gradients, groups_of
 from fastnn.kernels.normalization.rows cimport layer_norm_forward, layer_norm_gradients
 
-cnp.import_array()
+
+cdef inline Batch _batch(const Argument* x, double eps, bint training, bint sums) noexcept nogil:
+    return batch_of(x.dims[0], x.dims[1], x.dims[2], eps, training, sums, x.itemsize)
 
 
-def batch_norm(
-    cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray bias, double eps, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray var
-):
-    cdef Batch batch = batch_of(length(x, 0), length(x, 1), length(x, 2), eps, True, True, cnp.PyArray_ITEMSIZE(x))
-    if is_float32(x):
-        with nogil:
-            batch_norm_forward(
-                &batch, <const float*> data(x), <const float*> data(weight), <const float*> data(bias),
-                <float*> data(y), <float*> data(mean), <float*> data(var))
-    else:
-        with nogil:
-            batch_norm_forward(
-                &batch, <const double*> data(x), <const double*> data(weight), <const double*> data(bias),
-                <double*> data(y), <double*> data(mean), <double*> data(var))
+cdef int batch_norm(const Argument* a) noexcept nogil:
+    cdef Batch batch = _batch(a, a[3].number, True, True)
+    batch_norm_forward(&batch, a[0].input, a[1].input, a[2].input, a[4].output, a[5].output, a[6].output)
+    return 0
 
 
-def batch_norm_evaluation(
-    cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray running_mean not None,
-    cnp.ndarray running_var not None, double eps, cnp.ndarray y not None,
-):
-    cdef Batch batch = batch_of(length(x, 0), length(x, 1), length(x, 2), eps, False, False, cnp.PyArray_ITEMSIZE(x))
-    if is_float32(x):
-        with nogil:
-            batch_norm_forward(
-                &batch, <const float*> data(x), <const float*> data(weight), <const float*> data(bias),
-                <float*> data(y), <float*> data(running_mean), <float*> data(running_var))
-    else:
-        with nogil:
-            batch_norm_forward(
-                &batch, <const double*> data(x), <const double*> data(weight), <const double*> data(bias),
-                <double*> data(y), <double*> data(running_mean), <double*> data(running_var))
+cdef int batch_norm_evaluation(const Argument* a) noexcept nogil:
+    cdef Batch batch = _batch(a, a[5].number, False, False)
+    batch_norm_forward(&batch, a[0].input, a[1].input, a[2].input, a[6].output, a[3].output, a[4].output)
+    return 0
 
 
-cdef _run_batch_norm_backward(
-    bint training, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray mean, cnp.ndarray var, double eps,
-    cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias,
-):
-    cdef bint sums = training or dweight is not None or dbias is not None
-    cdef Batch batch = batch_of(length(x, 0), length(x, 1), length(x, 2), eps, training, sums, cnp.PyArray_ITEMSIZE(x))
-    if is_float32(x):
-        with nogil:
-            batch_norm_gradients(
-                &batch, <const float*> data(dy), <const float*> data(x), <const float*> data(weight),
-                <const float*> data(mean), <const float*> data(var),
-                <float*> data(dx), <float*> data(dweight), <float*> data(dbias))
-    else:
-        with nogil:
-            batch_norm_gradients(
-                &batch, <const double*> data(dy), <const double*> data(x), <const double*> data(weight),
-                <const double*> data(mean), <const double*> data(var),
-                <double*> data(dx), <double*> data(dweight), <double*> data(dbias))
+cdef int _batch_norm_backward(const Argument* a, bint training) noexcept nogil:
+    cdef Batch batch = _batch(a + 1, a[5].number, training, training or a[7].given or a[8].given)
+    batch_norm_gradients(
+        &batch, a[0].input, a[1].input, a[2].input, a[3].input, a[4].input, a[6].output, a[7].output, a[8].output)
+    return 0
 
 
-def batch_norm_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray mean not None, cnp.ndarray var not None,
-    double eps, cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias,
-):
-    _run_batch_norm_backward(True, dy, x, weight, mean, var, eps, dx, dweight, dbias)
+cdef int batch_norm_backward(const Argument* a) noexcept nogil:
+    return _batch_norm_backward(a, True)
 
 
-def batch_norm_evaluation_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray running_mean not None,
-    cnp.ndarray running_var not None, double eps, cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias,
-):
-    _run_batch_norm_backward(False, dy, x, weight, running_mean, running_var, eps, dx, dweight, dbias)
+cdef int batch_norm_evaluation_backward(const Argument* a) noexcept nogil:
+    return _batch_norm_backward(a, False)
 
 
 cdef void _move(const real* value, const real* running, real momentum, real factor, real* result, Py_ssize_t n) noexcept nogil:
@@ -85,98 +46,61 @@ cdef void _move(const real* value, const real* running, real momentum, real fact
         result[i] = running[i] + momentum * (factor * value[i] - running[i])
 
 
-def running_statistics(
-    cnp.ndarray mean not None, cnp.ndarray var not None, cnp.ndarray running_mean not None, cnp.ndarray running_var not None,
-    double momentum, Py_ssize_t count, cnp.ndarray new_running_mean, cnp.ndarray new_running_var,
-):
-    cdef Py_ssize_t C = length(mean, 0)
-    cdef double unbiased = <double> count / <double> (count - 1)
-    if is_float32(mean):
-        with nogil:
-            if new_running_mean is not None:
-                _move(<const float*> data(mean), <const float*> data(running_mean), <float> momentum, <float> 1,
-                      <float*> data(new_running_mean), C)
-            if new_running_var is not None:
-                _move(<const float*> data(var), <const float*> data(running_var), <float> momentum, <float> unbiased,
-                      <float*> data(new_running_var), C)
-    else:
-        with nogil:
-            if new_running_mean is not None:
-                _move(<const double*> data(mean), <const double*> data(running_mean), momentum, <double> 1,
-                      <double*> data(new_running_mean), C)
-            if new_running_var is not None:
-                _move(<const double*> data(var), <const double*> data(running_var), momentum, unbiased,
-                      <double*> data(new_running_var), C)
+cdef int running_statistics(const Argument* a) noexcept nogil:
+    """mean, var, running_mean, running_var, momentum, count -> new_running_mean, new_running_var"""
+    cdef double unbiased = a[5].number / (a[5].number - 1)
+    if a[6].given:
+        _move(a[0].input, a[2].input, a[4].number, 1, a[6].output, a[0].size)
+    if a[7].given:
+        _move(a[1].input, a[3].input, a[4].number, unbiased, a[7].output, a[0].size)
+    return 0
 
 
-def layer_norm(
-    cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray bias, double eps, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray rstd
-):
-    cdef Py_ssize_t N = length(x, 0), D = length(x, 1)
-    if is_float32(x):
-        with nogil:
-            layer_norm_forward(
-                <const float*> data(x), <const float*> data(weight), <const float*> data(bias), eps,
-                <float*> data(y), <float*> data(mean), <float*> data(rstd), N, D)
-    else:
-        with nogil:
-            layer_norm_forward(
-                <const double*> data(x), <const double*> data(weight), <const double*> data(bias), eps,
-                <double*> data(y), <double*> data(mean), <double*> data(rstd), N, D)
+cdef int layer_norm(const Argument* a) noexcept nogil:
+    layer_norm_forward(
+        a[0].input, a[1].input, a[2].input, a[3].number, a[4].output, a[5].output, a[6].output, a[0].dims[0], a[0].dims[1])
+    return 0
 
 
-def layer_norm_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray mean not None, cnp.ndarray rstd not None,
-    cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias,
-):
-    cdef Py_ssize_t N = length(x, 0), D = length(x, 1)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = layer_norm_gradients(
-                <const float*> data(dy), <const float*> data(x), <const float*> data(weight), <const float*> data(mean),
-                <const float*> data(rstd), <float*> data(dx), <float*> data(dweight), <float*> data(dbias), N, D)
-    else:
-        with nogil:
-            failed = layer_norm_gradients(
-                <const double*> data(dy), <const double*> data(x), <const double*> data(weight), <const double*> data(mean),
-                <const double*> data(rstd), <double*> data(dx), <double*> data(dweight), <double*> data(dbias), N, D)
-    if failed:
-        raise MemoryError("layer_norm_backward: no room for partial sums")
+cdef int layer_norm_backward(const Argument* a) noexcept nogil:
+    return layer_norm_gradients(
+        a[0].input, a[1].input, a[2].input, a[3].input, a[4].input, a[5].output, a[6].output, a[7].output,
+        a[1].dims[0], a[1].dims[1])
 
 
-def group_norm(
-    cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray bias, Py_ssize_t groups, double eps,
-    cnp.ndarray y, cnp.ndarray mean, cnp.ndarray rstd,
-):
-    cdef Groups shape = groups_of(length(x, 0), length(x, 1), length(x, 2), groups, cnp.PyArray_ITEMSIZE(x))
-    if is_float32(x):
-        with nogil:
-            group_norm_forward(
-                &shape, <const float*> data(x), <const float*> data(weight), <const float*> data(bias), eps,
-                <float*> data(y), <float*> data(mean), <float*> data(rstd))
-    else:
-        with nogil:
-            group_norm_forward(
-                &shape, <const double*> data(x), <const double*> data(weight), <const double*> data(bias), eps,
-                <double*> data(y), <double*> data(mean), <double*> data(rstd))
+cdef inline Groups _groups(const Argument* x, Py_ssize_t groups) noexcept nogil:
+    return groups_of(x.dims[0], x.dims[1], x.dims[2], groups, x.itemsize)
 
 
-def group_norm_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray weight, cnp.ndarray mean not None, cnp.ndarray rstd not None,
-    Py_ssize_t groups, cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias,
-):
-    cdef Groups shape = groups_of(length(x, 0), length(x, 1), length(x, 2), groups, cnp.PyArray_ITEMSIZE(x))
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = group_norm_gradients(
-                &shape, <const float*> data(dy), <const float*> data(x), <const float*> data(weight), <const float*> data(mean),
-                <const float*> data(rstd), <float*> data(dx), <float*> data(dweight), <float*> data(dbias))
-    else:
-        with nogil:
-            failed = group_norm_gradients(
-                &shape, <const double*> data(dy), <const double*> data(x), <const double*> data(weight), <const double*> data(mean),
-                <const double*> data(rstd), <double*> data(dx), <double*> data(dweight), <double*> data(dbias))
-    if failed:
-        raise MemoryError("group_norm_backward: no room for partial sums")
+cdef int group_norm(const Argument* a) noexcept nogil:
+    cdef Groups shape = _groups(a, a[3].integer)
+    group_norm_forward(
+        &shape, a[0].input, a[1].input, a[2].input, a[4].number, a[5].output, a[6].output, a[7].output)
+    return 0
+
+
+cdef int group_norm_backward(const Argument* a) noexcept nogil:
+    cdef Groups shape = _groups(a + 1, a[5].integer)
+    return group_norm_gradients(
+        &shape, a[0].input, a[1].input, a[2].input, a[3].input, a[4].input, a[6].output, a[7].output, a[8].output)
+
+
+kernel(globals(), "batch_norm(x, weight?, bias?, float eps, y?, mean?, var?)",
+       <Entry> batch_norm[Argument32], <Entry> batch_norm[Argument64])
+kernel(globals(), "batch_norm_evaluation(x, weight?, bias?, running_mean, running_var, float eps, y)",
+       <Entry> batch_norm_evaluation[Argument32], <Entry> batch_norm_evaluation[Argument64])
+kernel(globals(), "batch_norm_backward(dy, x, weight?, mean, var, float eps, dx?, dweight?, dbias?)",
+       <Entry> batch_norm_backward[Argument32], <Entry> batch_norm_backward[Argument64])
+kernel(globals(), "batch_norm_evaluation_backward(dy, x, weight?, running_mean, running_var, float eps, dx?, dweight?, dbias?)",
+       <Entry> batch_norm_evaluation_backward[Argument32], <Entry> batch_norm_evaluation_backward[Argument64])
+kernel(globals(), "running_statistics(mean, var, running_mean, running_var, float momentum, "
+       "int count, new_running_mean?, new_running_var?)",
+       <Entry> running_statistics[Argument32], <Entry> running_statistics[Argument64])
+kernel(globals(), "layer_norm(x, weight?, bias?, float eps, y?, mean?, rstd?)",
+       <Entry> layer_norm[Argument32], <Entry> layer_norm[Argument64])
+kernel(globals(), "layer_norm_backward(dy, x, weight?, mean, rstd, dx?, dweight?, dbias?)",
+       <Entry> layer_norm_backward[Argument32], <Entry> layer_norm_backward[Argument64])
+kernel(globals(), "group_norm(x, weight?, bias?, int groups, float eps, y?, mean?, rstd?)",
+       <Entry> group_norm[Argument32], <Entry> group_norm[Argument64])
+kernel(globals(), "group_norm_backward(dy, x, weight?, mean, rstd, int groups, dx?, dweight?, dbias?)",
+       <Entry> group_norm_backward[Argument32], <Entry> group_norm_backward[Argument64])

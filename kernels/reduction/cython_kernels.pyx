@@ -3,106 +3,65 @@
 
 cimport numpy as cnp
 
-from fastnn.kernels.arrays cimport data, is_float32, length
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.reduction.extrema cimport extrema, extremum_gradients
 from fastnn.kernels.reduction.spread cimport spread, spread_variance
 from fastnn.kernels.reduction.sums cimport divided_sums, variances
 
-cnp.import_array()
+
+cdef int sum(const Argument* a) noexcept nogil:
+    return divided_sums(a[0].input, a[1].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], 1)
 
 
-cdef int _divided_sum(cnp.ndarray x, cnp.ndarray y, double divisor) except -1:
-    cdef Py_ssize_t A = length(x, 0), R = length(x, 1), B = length(x, 2)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = divided_sums(<const float*> data(x), <float*> data(y), A, R, B, divisor)
-    else:
-        with nogil:
-            failed = divided_sums(<const double*> data(x), <double*> data(y), A, R, B, divisor)
-    if failed:
-        raise MemoryError("sum: no room for partial sums")
+cdef int mean(const Argument* a) noexcept nogil:
+    return divided_sums(a[0].input, a[1].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], a[0].dims[1])
+
+
+cdef int sum_backward(const Argument* a) noexcept nogil:
+    spread(a[0].input, a[2].output, a[2].dims[0], a[2].dims[1], a[2].dims[2], 1)
     return 0
 
 
-def sum(cnp.ndarray x not None, cnp.ndarray y not None):
-    _divided_sum(x, y, 1)
+cdef int mean_backward(const Argument* a) noexcept nogil:
+    spread(a[0].input, a[2].output, a[2].dims[0], a[2].dims[1], a[2].dims[2], a[2].dims[1])
+    return 0
 
 
-def mean(cnp.ndarray x not None, cnp.ndarray y not None):
-    _divided_sum(x, y, length(x, 1))
+cdef int var(const Argument* a) noexcept nogil:
+    cdef double divisor = max(a[0].dims[1] - a[1].number, 0)
+    return variances(a[0].input, a[2].output, a[3].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], divisor)
 
 
-cdef void _spread_divided(cnp.ndarray dy, cnp.ndarray dx, double divisor) noexcept:
-    cdef Py_ssize_t A = length(dx, 0), R = length(dx, 1), B = length(dx, 2)
-    if is_float32(dy):
-        with nogil:
-            spread(<const float*> data(dy), <float*> data(dx), A, R, B, <float> divisor)
-    else:
-        with nogil:
-            spread(<const double*> data(dy), <double*> data(dx), A, R, B, divisor)
+cdef int var_backward(const Argument* a) noexcept nogil:
+    cdef double factor = 2 / max(a[1].dims[1] - a[3].number, 0)
+    spread_variance(a[0].input, a[1].input, a[2].input, a[4].output, a[1].dims[0], a[1].dims[1], a[1].dims[2], factor)
+    return 0
 
 
-def sum_backward(cnp.ndarray dy not None, x_shape, cnp.ndarray dx not None):
-    _spread_divided(dy, dx, 1)
+cdef int amax(const Argument* a) noexcept nogil:
+    extrema(a[0].input, a[1].output, <cnp.int64_t*> a[2].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], 1)
+    return 0
 
 
-def mean_backward(cnp.ndarray dy not None, x_shape, cnp.ndarray dx not None):
-    _spread_divided(dy, dx, length(dx, 1))
+cdef int amin(const Argument* a) noexcept nogil:
+    extrema(a[0].input, a[1].output, <cnp.int64_t*> a[2].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], -1)
+    return 0
 
 
-def var(cnp.ndarray x not None, correction, cnp.ndarray y, cnp.ndarray mean):
-    cdef Py_ssize_t A = length(x, 0), R = length(x, 1), B = length(x, 2)
-    cdef double divisor = max(R - correction, 0)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = variances(<const float*> data(x), <float*> data(y), <float*> data(mean), A, R, B, divisor)
-    else:
-        with nogil:
-            failed = variances(<const double*> data(x), <double*> data(y), <double*> data(mean), A, R, B, divisor)
-    if failed:
-        raise MemoryError("var: no room for partial sums")
+cdef int extremum_backward(const Argument* a) noexcept nogil:
+    extremum_gradients(
+        a[0].input, <const cnp.int64_t*> a[1].input, a[3].output, a[3].dims[0], a[3].dims[1], a[3].dims[2])
+    return 0
 
 
-def var_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray mean not None, correction, cnp.ndarray dx not None
-):
-    cdef Py_ssize_t A = length(x, 0), R = length(x, 1), B = length(x, 2)
-    cdef double factor = 2 / <double> max(R - correction, 0)
-    if is_float32(x):
-        with nogil:
-            spread_variance(
-                <const float*> data(dy), <const float*> data(x), <const float*> data(mean), <float*> data(dx), A, R, B, <float> factor)
-    else:
-        with nogil:
-            spread_variance(
-                <const double*> data(dy), <const double*> data(x), <const double*> data(mean), <double*> data(dx), A, R, B, factor)
-
-
-cdef void _signed_extremum(cnp.ndarray x, cnp.ndarray y, cnp.ndarray indices, int sign) noexcept:
-    cdef Py_ssize_t A = length(x, 0), R = length(x, 1), B = length(x, 2)
-    if is_float32(x):
-        with nogil:
-            extrema(<const float*> data(x), <float*> data(y), <cnp.int64_t*> data(indices), A, R, B, <float> sign)
-    else:
-        with nogil:
-            extrema(<const double*> data(x), <double*> data(y), <cnp.int64_t*> data(indices), A, R, B, <double> sign)
-
-
-def amax(cnp.ndarray x not None, cnp.ndarray y, cnp.ndarray indices):
-    _signed_extremum(x, y, indices, 1)
-
-
-def amin(cnp.ndarray x not None, cnp.ndarray y, cnp.ndarray indices):
-    _signed_extremum(x, y, indices, -1)
-
-
-def extremum_backward(cnp.ndarray dy not None, cnp.ndarray indices not None, x_shape, cnp.ndarray dx not None):
-    cdef Py_ssize_t A = length(dx, 0), R = length(dx, 1), B = length(dx, 2)
-    if is_float32(dy):
-        with nogil:
-            extremum_gradients(<const float*> data(dy), <const cnp.int64_t*> data(indices), <float*> data(dx), A, R, B)
-    else:
-        with nogil:
-            extremum_gradients(<const double*> data(dy), <const cnp.int64_t*> data(indices), <double*> data(dx), A, R, B)
+kernel(globals(), "sum(x, y)", <Entry> sum[Argument32], <Entry> sum[Argument64])
+kernel(globals(), "mean(x, y)", <Entry> mean[Argument32], <Entry> mean[Argument64])
+kernel(globals(), "sum_backward(dy, tuple x_shape, dx)", <Entry> sum_backward[Argument32], <Entry> sum_backward[Argument64])
+kernel(globals(), "mean_backward(dy, tuple x_shape, dx)", <Entry> mean_backward[Argument32], <Entry> mean_backward[Argument64])
+kernel(globals(), "var(x, float correction, y?, mean?)", <Entry> var[Argument32], <Entry> var[Argument64])
+kernel(globals(), "var_backward(dy, x, mean, float correction, dx)",
+       <Entry> var_backward[Argument32], <Entry> var_backward[Argument64])
+kernel(globals(), "amax(x, y?, indices?)", <Entry> amax[Argument32], <Entry> amax[Argument64])
+kernel(globals(), "amin(x, y?, indices?)", <Entry> amin[Argument32], <Entry> amin[Argument64])
+kernel(globals(), "extremum_backward(dy, indices, tuple x_shape, dx)",
+       <Entry> extremum_backward[Argument32], <Entry> extremum_backward[Argument64])

@@ -1,16 +1,14 @@
 # cython: cdivision=True
 """Softmax, compiled ahead of time. A unit of work is one row, a block of short rows, or a strip of columns."""
 
-cimport numpy as cnp
 from cython.parallel cimport parallel, prange
 
-from fastnn.kernels.arrays cimport data, is_float32, length, real
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.lanes cimport LARGE, fence
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.softmax.columns cimport SHORT, WIDTH, columns, columns_backward, gather, scatter
 from fastnn.kernels.softmax.rows cimport log_softmax_row, log_softmax_row_backward, softmax_row, softmax_row_backward
-
-cnp.import_array()
 
 cdef struct Job:
     Py_ssize_t A
@@ -73,33 +71,40 @@ cdef void _run(const Job* job, const real* dy, const real* x, real* y) noexcept 
             fence()
 
 
-cdef void _call(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray y, bint logarithm) noexcept:
-    cdef Py_ssize_t A = length(x, 0), C = length(x, 1), B = length(x, 2)
-    cdef Job job = Job(A, C, B, A, logarithm, cnp.PyArray_NBYTES(x) >= LARGE)
+cdef inline void _call(
+    const real* dy, const real* x, real* y, Py_ssize_t A, Py_ssize_t C, Py_ssize_t B, bint logarithm
+) noexcept nogil:
+    cdef Job job = Job(A, C, B, A, logarithm, A * C * B * <Py_ssize_t> sizeof(real) >= LARGE)
     if B > 1:
         job.units = A * ((B + WIDTH - 1) // WIDTH)
     elif C <= SHORT:
         job.units = (A + WIDTH - 1) // WIDTH
-    if C == 0 or B == 0:
-        return
-    with nogil:
-        if is_float32(x):
-            _run(&job, <const float*> data(dy), <const float*> data(x), <float*> data(y))
-        else:
-            _run(&job, <const double*> data(dy), <const double*> data(x), <double*> data(y))
+    if C > 0 and B > 0:
+        _run(&job, dy, x, y)
 
 
-def softmax(cnp.ndarray x not None, cnp.ndarray y not None):
-    _call(None, x, y, False)
+cdef int softmax(const Argument* a) noexcept nogil:
+    _call(NULL, a[0].input, a[1].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], False)
+    return 0
 
 
-def softmax_backward(cnp.ndarray dy not None, cnp.ndarray y not None, cnp.ndarray dx not None):
-    _call(dy, y, dx, False)
+cdef int softmax_backward(const Argument* a) noexcept nogil:
+    _call(a[0].input, a[1].input, a[2].output, a[1].dims[0], a[1].dims[1], a[1].dims[2], False)
+    return 0
 
 
-def log_softmax(cnp.ndarray x not None, cnp.ndarray y not None):
-    _call(None, x, y, True)
+cdef int log_softmax(const Argument* a) noexcept nogil:
+    _call(NULL, a[0].input, a[1].output, a[0].dims[0], a[0].dims[1], a[0].dims[2], True)
+    return 0
 
 
-def log_softmax_backward(cnp.ndarray dy not None, cnp.ndarray y not None, cnp.ndarray dx not None):
-    _call(dy, y, dx, True)
+cdef int log_softmax_backward(const Argument* a) noexcept nogil:
+    _call(a[0].input, a[1].input, a[2].output, a[1].dims[0], a[1].dims[1], a[1].dims[2], True)
+    return 0
+
+
+kernel(globals(), "softmax(x, y)", <Entry> softmax[Argument32], <Entry> softmax[Argument64])
+kernel(globals(), "softmax_backward(dy, y, dx)", <Entry> softmax_backward[Argument32], <Entry> softmax_backward[Argument64])
+kernel(globals(), "log_softmax(x, y)", <Entry> log_softmax[Argument32], <Entry> log_softmax[Argument64])
+kernel(globals(), "log_softmax_backward(dy, y, dx)",
+       <Entry> log_softmax_backward[Argument32], <Entry> log_softmax_backward[Argument64])
