@@ -150,9 +150,7 @@ class PlanEstimator(CallbackSupportMixin):
         parts = train_test_split(*arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify)
         train, held = parts[::2], parts[1::2]
         if held[0].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
+            raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         if is_classifier(self):
             held[1] = self._label_binarizer.inverse_transform(held[1])
         return (*train, None)[:3], (*held, None)[:3]
@@ -171,7 +169,11 @@ class PlanEstimator(CallbackSupportMixin):
         optimizer = self._optimizer
         dtype = self._training_dtype
         if self.solver == "adam":
-            options = {"lr": optimizer.learning_rate_init, "betas": (optimizer.beta_1, optimizer.beta_2), "eps": optimizer.epsilon}
+            options = {
+                "lr": optimizer.learning_rate_init,
+                "betas": (optimizer.beta_1, optimizer.beta_2),
+                "eps": optimizer.epsilon,
+            }
         else:
             momentum = optimizer.momentum
             options = {"lr": optimizer.learning_rate, "momentum": momentum, "nesterov": bool(optimizer.nesterov and momentum)}
@@ -190,7 +192,9 @@ class PlanEstimator(CallbackSupportMixin):
             self._trainer = (kind, id(self._moments)), trainer
         return trainer
 
-    def _iterate(self, trainer: Trainer, data: tuple[Any, ...], validation: Any, iterations: Iterations, incremental: bool) -> None:
+    def _iterate(
+        self, trainer: Trainer, data: tuple[Any, ...], validation: Any, iterations: Iterations, incremental: bool
+    ) -> None:
         """Epochs until the loss, or the validation score, stops improving."""
         X, table, batch_size = data
         rows = X.shape[0]

@@ -12,6 +12,7 @@ import fastnn
 from fastnn import optim
 from fastnn.autograd import Tensor
 from fastnn.optim import Optimizer
+from fastnn.optim.optimizer import Rule
 
 from .network import Network
 from .objective import Objective
@@ -102,10 +103,22 @@ class Gradients(Optimizer):
         self.found[parameter] = gradient
 
 
+class Adam(optim.Adam):
+    """Adam in the order in which scikit-learn computes it: eps is added before the correction of the bias.
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), the end of section 2.
+    """
+
+    def rule(self, parameter: Tensor, group: dict[str, Any]) -> Rule:
+        """Adam's, with the other order."""
+        rule = super().rule(parameter, group)
+        return rule._replace(attributes=(*rule.attributes[:-1], True))
+
+
 def make_optimizer(network: Network, solver: str, **options: Any) -> Optimizer:
     """Adam or SGD over the weights and, in a group of their own, the biases."""
     groups = [{"params": network.weights}, {"params": network.biases}]
-    return optim.Adam(groups, **options) if solver == "adam" else optim.SGD(groups, **options)
+    return Adam(groups, **options) if solver == "adam" else optim.SGD(groups, **options)
 
 
 def loss_and_gradient(plan: Any, X: Any, table: np.ndarray, weight: np.ndarray | None) -> tuple[float, list[np.ndarray]]:
