@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """One block of each operator: contiguous, of at most BLOCK elements. The result may be the memory of an operand."""
 
 from libc.math cimport fabs, fabsf, sqrt, sqrtf
