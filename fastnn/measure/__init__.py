@@ -2,10 +2,12 @@
 
 from .costs import LayerCost, StepCost, layer_costs
 from .roofline import Roofline, machine_roofline
+from .scaling_result import Scaling
+from .scaling_study import scaling
 from .timing import Race, Ratio, Timing, interleaved, paired_ratio, pinned, summarize
 from .verification import KernelCheck, verify
 
 __all__ = [
-    "KernelCheck", "LayerCost", "Race", "Ratio", "Roofline", "StepCost", "Timing", "interleaved", "layer_costs", "machine_roofline",
-    "paired_ratio", "pinned", "summarize", "verify",
+    "KernelCheck", "LayerCost", "Race", "Ratio", "Roofline", "Scaling", "StepCost", "Timing", "interleaved", "layer_costs",
+    "machine_roofline", "paired_ratio", "pinned", "scaling", "summarize", "verify",
 ]  # fmt: skip

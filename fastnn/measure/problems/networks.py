@@ -85,11 +85,53 @@ NETWORKS = (
             {"step": 1.3, "predict": 1.3, "step on 2 threads": 1.2}),
 )  # fmt: skip
 
+def layers_of(model: nn.Module) -> tuple[Layer, ...]:
+    """A chain of layers as data, for libraries that build it themselves.
+
+    Raises
+    ------
+    ValueError
+        Where the model is no ``Sequential``, or one of its layers has no counterpart here.
+
+    Examples
+    --------
+    >>> from fastnn import nn
+    >>> from fastnn.measure.problems.networks import layers_of
+    >>> layers_of(nn.Sequential(nn.Linear(3, 4), nn.ReLU()))
+    (('linear', 3, 4), ('relu',))
+    """
+    if not isinstance(model, nn.Sequential):
+        raise ValueError(f"model: other libraries can build a Sequential alone, got {type(model).__name__}")
+    found: list[Layer] = []
+    for layer in model:
+        match layer:
+            case nn.Linear(bias=bias) if bias is not None:
+                found.append(("linear", layer.in_features, layer.out_features))
+            case nn.Conv2d(bias=bias) if bias is not None and _is_plain(layer):
+                found.append(("conv", layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.padding[0]))
+            case nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, return_indices=False, ceil_mode=False):
+                found.append(("pool",))
+            case nn.ReLU() | nn.Tanh():
+                found.append((type(layer).__name__.lower(),))
+            case nn.Flatten(start_dim=1, end_dim=-1):
+                found.append(("flatten",))
+            case _:
+                raise ValueError(f"model: other libraries cannot be given this layer here: {layer!r}")
+    return tuple(found)
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    """Whether a convolution has nothing but a square kernel and equal zeros around the image."""
+    square = len(set(layer.kernel_size)) == 1 and not isinstance(layer.padding, str) and len(set(layer.padding)) == 1
+    plain = layer.groups == 1 and set(layer.stride) == {1} and set(layer.dilation) == {1}
+    return square and plain and layer.padding_mode == "zeros"
+
+
 RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 1e-3}
 
 
 class Problem:
-    """A network with data and the weights from which everybody starts.
+    """A network with data and the weights from which everybody starts: by default fresh ones, from a seed.
 
     Attributes
     ----------
@@ -102,7 +144,7 @@ class Problem:
         As ``fastnn.nn.Sequential`` names them: "0.weight", "0.bias", ...
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, weights: dict[str, np.ndarray] | None = None) -> None:
         rng = np.random.default_rng(0)
         rows = network.batch * network.batches
         self.network = network
@@ -110,8 +152,10 @@ class Problem:
         shape = (rows, *network.outputs)
         self.Y = rng.integers(0, network.classes, rows) if network.classes else rng.standard_normal(shape).astype(np.float32)
         self.x, self.y = self.X[: network.batch].copy(), self.Y[: network.batch].copy()
-        manual_seed(0)
-        self.weights = self.model().state_dict()
+        if weights is None:
+            manual_seed(0)
+            weights = self.model().state_dict()
+        self.weights = weights
 
     def model(self) -> nn.Sequential:
         """The network in fastnn, with fresh weights."""
