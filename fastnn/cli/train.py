@@ -6,17 +6,18 @@ import argparse
 import contextlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastnn
-from fastnn import nn, optim, random
+from fastnn import distributed, nn, optim, random
 from fastnn.data import NAMES, Dataset, load_dataset
 from fastnn.kernels.operator import BACKENDS
 from fastnn.measure import KernelCheck, StepCost, layer_costs, verify
-from fastnn.training import History, LearningRateSchedule, WeightAverage, accuracy, fit, predict
+from fastnn.training import Callback, LearningRateSchedule, Run, WeightAverage, accuracy, fit, predict
 
 from . import networks
 from .console import print_table
@@ -80,10 +81,17 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"no data set is called {options.dataset!r}; expected one of {', '.join(NAMES)}, or --data PATH")
     for option, needed in (("plot", "matplotlib"), ("save", "safetensors")):
         _check_target(option, getattr(options, option), needed)
+    comm = distributed.world()
     if options.threads:
         fastnn.set_num_threads(options.threads)
-    with fastnn.use_backend(options.backend) if options.backend else contextlib.nullcontext():
-        return _run(options)
+    elif comm is not None:
+        distributed.share_processors(comm)
+    with contextlib.ExitStack() as stack:
+        if comm is not None and comm.Get_rank() > 0:  # the first process speaks for all
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+        if options.backend:
+            stack.enter_context(fastnn.use_backend(options.backend))
+        return _run(options, comm)
 
 
 def _check_target(option: str, target: str | None, package: str) -> None:
@@ -102,7 +110,7 @@ def _check_target(option: str, target: str | None, package: str) -> None:
         check_format(target)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, comm: Any) -> int:
     data = load_dataset(options.data or options.dataset or "digits", seed=options.seed)
     random.manual_seed(options.seed)
     kind = options.model or networks.default_model(data)
@@ -115,17 +123,24 @@ def _run(options: argparse.Namespace) -> int:
     schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{data.name}: {len(data.x_train):,} rows to train, {len(data.x_test):,} held out; {kind}, {parameters:,} parameters")
+    if comm is not None:
+        print(f"{comm.Get_size()} processes, {fastnn.get_num_threads()} threads each")
     # Checked on fresh weights, whose losses and gradients are of ordinary size, and on both sizes of batch.
-    sizes = {batch_size, len(data.x_train) % batch_size or batch_size}
+    first = comm is None or comm.Get_rank() == 0
+    sizes = {batch_size, len(data.x_train) % batch_size or batch_size} if first else ()
     checks = [
         check for n in sorted(sizes, reverse=True) for check in verify(model, data.x_train[:n], data.y_train[:n], loss, optimizer)
     ]
     checks = list({(check.operator, check.shapes): check for check in checks}.values())
+    callbacks: list[Callback] = [LearningRateSchedule(schedule, every="batch"), WeightAverage(0.8)]
+    if options.save:
+        callbacks.append(_Save(options.save, kind, data))
     history = fit(
         model, (data.x_train, data.y_train), validation=(data.x_test, data.y_test), loss=loss, optimizer=optimizer,
-        epochs=epochs, batch_size=batch_size, callbacks=[LearningRateSchedule(schedule, every="batch"), WeightAverage(0.8)],
-        progress=not options.quiet, eager=options.eager,
+        epochs=epochs, batch_size=batch_size, callbacks=callbacks, progress=not options.quiet, eager=options.eager, comm=comm,
     )  # fmt: skip
+    if not first:
+        return 0
     word = "interrupted after" if history.interrupted else "trained"
     print(f"{word} {history.epochs} epochs in {history.seconds:.1f} s")
     batch = data.x_train[:batch_size], data.y_train[:batch_size]
@@ -137,7 +152,7 @@ def _run(options: argparse.Namespace) -> int:
 
         plot_training(options.plot, model, history, data, prediction)
     if options.save:
-        _save(options.save, model, kind, data, history)
+        print(f"saved {options.save}")
     _print_result(data, prediction)
     return 0 if all(check.ok for check in checks) else 1
 
@@ -178,19 +193,27 @@ def _megaflops(flops: int) -> str:
     return f"{flops / 1e6:.3f}" if flops else "-"
 
 
-def _save(path: str, model: nn.Module, kind: str, data: Dataset, history: History) -> None:
-    """Weights, with a description of the network that a reader can build it again from."""
-    described = {
-        "model": kind,
-        "dataset": data.name,
-        "input_shape": list(data.x_train.shape[1:]),
-        "outputs": data.outputs,
-        "classes": list(data.classes),
-        "layers": [repr(layer) for layer in model.children()],
-        "epochs": history.epochs,
-    }
-    fastnn.save(model.state_dict(), path, metadata={"fastnn.network": json.dumps(described)})
-    print(f"saved {path}")
+class _Save(Callback):
+    """Writes the weights after every epoch and at the end, with a description that a reader can build the network again from."""
+
+    def __init__(self, path: str, kind: str, data: Dataset) -> None:
+        self._path, self._kind, self._data = path, kind, data
+
+    def on_epoch_end(self, run: Run) -> None:
+        data = self._data
+        described = {
+            "model": self._kind,
+            "dataset": data.name,
+            "input_shape": list(data.x_train.shape[1:]),
+            "outputs": data.outputs,
+            "classes": list(data.classes),
+            "layers": [repr(layer) for layer in run.model.children()],
+            "epochs": run.epoch,
+        }
+        if run.is_first:
+            fastnn.save(run.model.state_dict(), self._path, metadata={"fastnn.network": json.dumps(described)})
+
+    on_end = on_epoch_end
 
 
 def _print_result(data: Dataset, prediction: np.ndarray) -> None:

@@ -232,17 +232,19 @@ class Plan:
 
     def gradients(self, x: Any, y: Any) -> dict[str, np.ndarray]:
         """The gradient of the loss for each parameter, by name; nothing is updated but running statistics."""
-        self._need("gradients", loss=self.loss)
-        x, y = self._array("x", x), self._array("y", y)
         with self._lock:
-            compiled = self._find("gradients", x, y)
-            compiled.take(x, y)
-            compiled.program.run()
-            return {name: array.copy() for name, array in compiled.gradients.items()}
+            return {name: array.copy() for name, array in self._run_gradients(x, y).gradients.items()}
+
+    def loss_and_gradients(self, x: Any, y: Any) -> tuple[float, np.ndarray, dict[str, np.ndarray]]:
+        """Like :meth:`gradients`, with the loss and the model's prediction before: memory of the plan, good until its next call."""
+        with self._lock:
+            compiled = self._run_gradients(x, y)
+            loss, prediction = compiled.program.outputs[:2]
+            return loss.item(), prediction, compiled.gradients
 
     def explain(self) -> str:
         """What was compiled so far: the calls, the passes, cost and memory."""
-        return "\n\n".join(explain(key, c.notes, c.program.graph) for key, c in self._compiled.items())
+        return "\n\n".join(explain(key, c.traced, c.notes, c.program.graph) for key, c in self._compiled.items())
 
     def graph(self) -> str:
         """The latest compiled graph in Graphviz's language."""
@@ -288,20 +290,28 @@ class Plan:
             named: dict[str, Tensor] = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
             return compile_training(self.model, self.loss, inputs, named)
         limits = self.clip_grad_norm, self.clip_grad_value
-        return compile_training(self.model, self.loss, inputs, self._trained(), self.optimizer, *limits)
+        return compile_training(self.model, self.loss, inputs, self.trained(), self.optimizer, *limits)
 
-    def _trained(self) -> dict[str, Tensor]:
+    def trained(self) -> dict[str, Tensor]:
         """The parameters that the optimiser trains, by their names in the model where they have one."""
         names = {id(p): name for name, p in self.model.named_parameters()}
         members = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         return {names.get(id(p), f"parameter {index}"): p for index, p in enumerate(members)}
+
+    def _run_gradients(self, x: Any, y: Any) -> Compiled:
+        self._need("gradients", loss=self.loss)
+        x, y = self._array("x", x), self._array("y", y)
+        compiled = self._find("gradients", x, y)
+        compiled.take(x, y)
+        compiled.run()
+        return compiled
 
     def _run(self, compiled: Compiled) -> None:
         """Run a training program, whose update is inside or follows here."""
         compiled.run()
         if compiled.update is not None:
             return
-        tensors = self._trained()
+        tensors = self.trained()
         before = {name: tensor.grad for name, tensor in tensors.items()}
         try:
             for name, tensor in tensors.items():

@@ -32,6 +32,8 @@ class Run:
         "loss", the metric, "val_loss", "val_" + metric: means over the epoch so far.
     stop : bool
         Set it to True to end training after this epoch.
+    is_first : bool
+        Whether this is the only process that trains, or the first one of several: the one that writes files.
     """
 
     model: Module
@@ -45,6 +47,7 @@ class Run:
     total: int = 0
     logs: dict[str, float] = field(default_factory=dict)
     stop: bool = False
+    is_first: bool = True
 
 
 class Callback:

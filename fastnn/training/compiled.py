@@ -27,12 +27,13 @@ class TrainingPlan(Plan):
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
         rng: Any = None,
+        comm: Any = None,
     ) -> History:
         """Train in mini-batches, as :func:`fastnn.fit` does; the arguments are the same."""
         self._need("fit", loss=self.loss, optimizer=self.optimizer)
         return fit_plan(
             self, (x, y), epochs=epochs, batch_size=batch_size, shuffle=shuffle, validation=validation, callbacks=callbacks,
-            progress=progress, rng=rng,
+            progress=progress, rng=rng, comm=comm,
         )  # fmt: skip
 
 

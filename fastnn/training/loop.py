@@ -16,6 +16,7 @@ from fastnn.nn.mode import mode_kept
 from fastnn.plan import Plan, TraceError, weight_of
 
 from .callbacks import Callback, History, Run
+from .parallel import DataParallel
 from .progress import progress_callback
 from .steps import Metric, accuracy, dtype_of, evaluate, rows_of, train_step
 
@@ -39,6 +40,7 @@ def fit(
     clip_grad_value: float | None = None,
     progress: bool = True,
     eager: bool = False,
+    comm: Any = None,
 ) -> History:
     """Train ``model`` in mini-batches; the partial last batch takes part.
 
@@ -70,6 +72,9 @@ def fit(
     eager : bool
         Run the model's own Python at each step, instead of a plan (:func:`fastnn.compile`). A model that cannot be compiled is
         trained so with a RuntimeWarning that says why.
+    comm : mpi4py.MPI.Comm, optional
+        Its processes train together, each on its share of every batch (:class:`fastnn.training.DataParallel`). All call ``fit`` with the
+        same arguments; where one fails, all end.
 
     Returns
     -------
@@ -92,11 +97,13 @@ def fit(
     """
     loss = loss or (nn.CrossEntropyLoss() if _pair("train", train, model)[1].dtype.kind != "f" else nn.MSELoss())
     optimizer = optimizer or optim.Adam(model.parameters())
+    if eager and comm is not None:
+        raise ValueError("eager: processes that train together run plans")
     plan = Plan(model, loss, optimizer, clip_grad_norm, clip_grad_value)
     step = _eager_step(plan) if eager else _compiled_step(plan)
     return _fit(
         plan, step, train, validation, epochs=epochs, batch_size=batch_size, shuffle=shuffle, rng=rng, metric=metric,
-        callbacks=callbacks, progress=progress,
+        callbacks=callbacks, progress=progress, comm=comm,
     )  # fmt: skip
 
 
@@ -105,33 +112,54 @@ def fit_plan(plan: Plan, train: tuple[Any, Any], validation: tuple[Any, Any] | N
     return _fit(plan, plan.train_batch, train, validation, metric=None, **options)
 
 
-def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, metric, callbacks, progress):
-    """The loop over epochs; ``plan`` says what is trained, ``step`` how."""
+def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, metric, callbacks, progress, comm):
+    """The loop over epochs; ``plan`` says what is trained, ``step`` how where one process trains alone."""
     epochs, batch_size = checks.integer("epochs", epochs, 1), checks.integer("batch_size", batch_size, 1)
     x, y = _pair("train", train, plan.model)
     held_out = None if validation is None else _pair("validation", validation, plan.model)
     metric = metric or (accuracy if y.dtype.kind != "f" and y.ndim == 1 else None)
     generator = random.generator(rng)
-    run, history = Run(plan.model, plan.optimizer, epochs, len(x), batch_size), History()
-    listeners = [history, *([progress_callback()] if progress else []), *callbacks]
+    together = None if comm is None else DataParallel(plan, comm)
+    first = together is None or together.rank == 0
+    run, history = Run(plan.model, plan.optimizer, epochs, len(x), batch_size, is_first=first), History()
+    listeners = [history, *([progress_callback()] if progress and first else []), *callbacks]
     start = perf_counter()
     with mode_kept(plan.model):
         try:
+            if together is not None:
+                step = together.step
+                together.start()
             _tell(listeners, "on_start", run)
             while run.epoch < epochs and not run.stop:
                 order = generator.permutation(len(x)) if shuffle else np.arange(len(x))
+                if together is not None:
+                    order = together.same(order)
                 _train_epoch(run, x, y, order, step, plan.loss, metric, listeners)
+                if together is not None:
+                    together.finish_epoch()
                 if held_out is not None:
-                    value, score = evaluate(plan.model, *held_out, plan.loss, metric)
-                    run.logs |= {"val_loss": value} if score is None else {"val_loss": value, f"val_{_name(metric)}": score}
+                    run.logs |= _held_out_logs(plan, held_out, metric, together)
                 run.epoch += 1
                 _tell(listeners, "on_epoch_end", run)
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if together is not None and together.size > 1:
+                together.fail()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
             history.interrupted = True
         finally:
             history.seconds = perf_counter() - start
             _tell(listeners, "on_end", run)
     return history
+
+
+def _held_out_logs(plan, held_out, metric, together):
+    """Loss and metric of the validation data; the first of several processes computes them for all."""
+    names = ["val_loss"] if metric is None else ["val_loss", f"val_{_name(metric)}"]
+    logs = {}
+    if together is None or together.rank == 0:
+        logs = dict(zip(names, evaluate(plan.model, *held_out, plan.loss, metric), strict=False))
+    return logs if together is None else together.share_logs(names, logs)
 
 
 def _train_epoch(run, x, y, order, step, loss, metric, listeners):
