@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnn.data import Dataset
+from fastnn.measure.figures import check_format, new_figure
 from fastnn.nn import Conv2d, Linear, Module
 from fastnn.training import History
-
-FORMATS = ("png", "svg", "pdf", "jpg", "jpeg", "webp")
-
-
-def check_format(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError unless the file's name ends like a picture that can be drawn."""
-    if Path(path).suffix.lower().lstrip(".") not in FORMATS:
-        raise ValueError(f"{path}: expected a file name ending in one of {', '.join('.' + name for name in FORMATS)}")
 
 
 def plot_training(path: str | os.PathLike[str], model: Module, history: History, data: Dataset, prediction: np.ndarray) -> None:
@@ -40,11 +32,7 @@ def plot_training(path: str | os.PathLike[str], model: Module, history: History,
         Where the ending is not that of a picture.
     """
     check_format(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15, 5)
     curves, result, weights = figure.subfigures(1, 3, squeeze=False)[0]
     _draw_curves(curves.subplots(), history)
     if data.classes:

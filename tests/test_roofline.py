@@ -43,7 +43,7 @@ def test_a_measured_roofline_is_whole_and_falls_with_the_size():
     assert set(found.bandwidth) == {*found.sizes, MAIN}
     for rates in (*found.peak.values(), *found.bandwidth.values()):
         assert 0 < rates[1] <= rates[2]
-    assert found.flops_per_second("float32", 1) > 1e8 and found.bytes_per_second(1 << 30, 1) > 1e7
+    assert found.flops_per_second("float32", 1) > 1e8 and found.transfer(1 << 30, 1) < 100
 
 
 def test_probes_count_what_they_do():
@@ -83,10 +83,10 @@ def test_without_compiled_kernels_numpy_estimates(monkeypatch):
 
 def test_the_limit_is_arithmetic_or_memory():
     assert MACHINE.seconds(1000, 16, threads=1) == 10  # computes
-    assert MACHINE.seconds(100, 200, threads=1) == 10  # reads, from the second level
-    assert MACHINE.seconds(100, 2000, threads=1) == 400  # from the main memory
+    assert MACHINE.seconds(100, 132, threads=1) == 32 / 40 + 100 / 20  # reads, the most from the second level
+    assert MACHINE.seconds(100, 1256, threads=1) == 32 / 40 + 224 / 20 + 1000 / 5  # and from the main memory
+    assert MACHINE.seconds(100, 1256, threads=2) == 64 / 80 + 448 / 40 + 744 / 6  # two cores have two caches
     assert MACHINE.seconds(1000, 0, "float64", threads=2) == pytest.approx(1000 / 90)
-    assert [MACHINE.level(n) for n in (32, 33, 256, 257)] == ["L1", "L2", "L2", "DRAM"]
 
 
 def test_the_number_of_threads_is_the_nearest_below():

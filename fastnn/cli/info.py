@@ -63,7 +63,7 @@ def _print_roofline(refresh: bool) -> None:
         size = found.sizes.get(level)
         speeds = [f"{rate / 1e9:.1f} GB/s" for rate in rates.values()]
         rows.append([f"reading from {level}", f"{size / 1024:,.0f} KiB" if size else "-", *speeds])
-    ridge = found.flops_per_second() / found.bytes_per_second(float("inf"))
+    ridge = found.flops_per_second() / found.bandwidth["DRAM"][found.threads[-1]]
     how = "as NumPy estimates them" if found.source == "NumPy" else f"by compiled loops, {found.source}"
     columns = ["", "size", *[f"{n} thread{'s' * (n > 1)}" for n in found.threads]]
     print_table(f"Limits of {found.processor}, {how}, {found.date} UTC", columns, rows)

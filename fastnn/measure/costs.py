@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter_ns
@@ -14,8 +14,9 @@ import numpy as np
 
 from fastnn import dispatch
 from fastnn.functional import checks
-from fastnn.kernels import Cost
+from fastnn.kernels import Cost, Operator
 from fastnn.nn import Module
+from fastnn.plan.graph import Node
 from fastnn.training import train_step
 
 PHASES = ("forward", "backward", "update")
@@ -68,10 +69,33 @@ class StepCost:
 
 
 def call_cost(call: dispatch.Call) -> Cost:
-    """Cost of an observed call by its operator's cost model."""
+    """Cost of an observed call; gradients that nobody wanted cost nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import dispatch
+    >>> import fastnn.functional as F
+    >>> from fastnn.measure.costs import call_cost
+    >>> costs = []
+    >>> with dispatch.observe(lambda call: costs.append(call_cost(call))):
+    ...     _ = F.linear(np.ones((5, 3)), np.ones((2, 3)))
+    >>> costs  # 5 x 3 x 2 multiply-adds; each array read or written once
+    [Cost(flops=60, bytes=248, special=0)]
+    """
     arrays, attributes = call.operator.split(call.args)
-    itemsize = next((a.dtype.itemsize for a in arrays if a is not None and a.dtype.kind == "f"), 4)
-    return call.operator.cost(itemsize, *[None if a is None else a.shape for a in arrays], *attributes)
+    return _cost(call.operator, arrays, attributes, call.outputs)
+
+
+def node_cost(node: Node) -> Cost:
+    """Cost of a call in a plan's graph; see :func:`call_cost`."""
+    return _cost(node.operator, node.inputs, node.attributes, node.outputs)
+
+
+def _cost(operator: Operator, arrays: Sequence[Any], attributes: Sequence[Any], outputs: Sequence[Any]) -> Cost:
+    itemsize = next((a.dtype.itemsize for a in (*arrays, *outputs) if a is not None and a.dtype.kind == "f"), 4)
+    described = (*[None if a is None else a.shape for a in arrays], *attributes)
+    return operator.cost_of(itemsize, described, [output is not None for output in outputs])
 
 
 def layer_costs(

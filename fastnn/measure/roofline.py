@@ -29,6 +29,7 @@ from .timing import Race
 FORMAT = 1  # of the file
 DTYPES = ("float32", "float64")
 MAIN = "DRAM"
+OWN = ("L1", "L2")  # caches that each core has for itself
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,15 @@ class Roofline:
         """The peak for ``dtype`` on so many threads (by default those that fastnn may use)."""
         return self.peak[checks.choice("dtype", dtype, DTYPES)][self._nearest(threads)]
 
-    def level(self, nbytes: float) -> str:
-        """The smallest cache that so many bytes fit into, or "DRAM"."""
-        return next((name for name, size in self.sizes.items() if nbytes <= size), MAIN)
-
-    def bytes_per_second(self, nbytes: float, threads: int | None = None) -> float:
-        """The bandwidth of the smallest cache that so many bytes fit into."""
-        return self.bandwidth[self.level(nbytes)][self._nearest(threads)]
+    def transfer(self, nbytes: float, threads: int | None = None) -> float:
+        """The seconds that it takes at least to read so many bytes: what fits into a cache comes from there, the rest from further away."""
+        count = self._nearest(threads)
+        seconds, inside = 0.0, 0.0
+        for level, rates in self.bandwidth.items():
+            reach = self.sizes.get(level, math.inf) * (count if level in OWN else 1)
+            seconds += max(min(nbytes, reach) - inside, 0.0) / rates[count]
+            inside = max(reach, inside)
+        return seconds
 
     def seconds(self, flops: float, nbytes: float, dtype: str = "float32", threads: int | None = None) -> float:
         """The time that nobody can beat who makes so many operations on so many bytes.
@@ -81,10 +84,10 @@ class Roofline:
         --------
         >>> from fastnn.measure import Roofline
         >>> machine = Roofline("", "", {"float32": {1: 100.0}}, {"L1": {1: 10.0}, "DRAM": {1: 5.0}}, {"L1": 32}, "")
-        >>> machine.seconds(1000, 20), machine.seconds(1000, 200)
-        (10.0, 40.0)
+        >>> machine.seconds(1000, 20), machine.seconds(1000, 132)
+        (10.0, 23.2)
         """
-        return max(flops / self.flops_per_second(dtype, threads), nbytes / self.bytes_per_second(nbytes, threads))
+        return max(flops / self.flops_per_second(dtype, threads), self.transfer(nbytes, threads))
 
     def _nearest(self, threads: int | None) -> int:
         """The largest number of threads that was measured and is not more than asked for."""
@@ -145,7 +148,7 @@ def _memory(sizes: dict[str, int], threads: int) -> dict[str, int]:
     """For each level, the bytes that one thread reads: half of a core's own cache, four times the cache before for a shared one."""
     found, before = {}, 0
     for level, size in sizes.items():
-        found[level] = size // 2 if level in ("L1", "L2") else min(size // 2, 4 * threads * before) // threads
+        found[level] = size // 2 if level in OWN else min(size // 2, 4 * threads * before) // threads
         before = size
     return found | {MAIN: min(2 * before + machine.LEAST, machine.MOST) // threads}
 
