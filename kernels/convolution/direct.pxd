@@ -11,7 +11,7 @@ from fastnn.kernels.convolution.passes cimport PIXELS, ROWS, SPAN_BYTES, Pass, P
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport fill_strands, lines_space, place_lines
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.gemm cimport pack_transposed
+from fastnn.kernels.packing cimport pack_transposed
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/direct.h" nogil:

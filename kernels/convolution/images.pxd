@@ -11,7 +11,7 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.gemm cimport pack_transposed, transpose_f32, transpose_f64, transpose_part_f32, transpose_part_f64
+from fastnn.kernels.packing cimport pack_transposed, transpose_f32, transpose_f64, transpose_part_f32, transpose_part_f64
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/images.h" nogil:

@@ -10,7 +10,7 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.gemm cimport pack_transposed
+from fastnn.kernels.packing cimport pack_transposed
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/few_channels.h" nogil:

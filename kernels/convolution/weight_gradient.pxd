@@ -14,7 +14,7 @@ from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport Line, fill_strands, find_strands, forward_line, lines_space, place_lines
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.gemm cimport transpose_f32, transpose_f64
+from fastnn.kernels.packing cimport transpose_f32, transpose_f64
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/weight_gradient.h" nogil:

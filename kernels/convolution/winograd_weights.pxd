@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
-from fastnn.kernels.gemm cimport transpose_f32, transpose_f64
+from fastnn.kernels.packing cimport transpose_f32, transpose_f64
 
 cdef extern from "simd/winograd.h" nogil:
     enum:

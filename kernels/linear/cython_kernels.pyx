@@ -5,9 +5,10 @@ from libc.string cimport memcpy
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
-from fastnn.kernels.gemm cimport IDENTITY, RELU, SIGMOID, TANH, gemm_workspace, pack
+from fastnn.kernels.gemm cimport IDENTITY, RELU, SIGMOID, TANH, gemm_workspace
 from fastnn.kernels.linear.products cimport column_sums, left_multiply, multiply, multiply_panels
 from fastnn.kernels.linear.small cimport is_small, small_gradients, small_product
+from fastnn.kernels.packing cimport pack
 from fastnn.kernels.scratch cimport scratch
 
 

@@ -7,15 +7,10 @@ from cython.parallel cimport prange
 
 from fastnn.kernels.arrays cimport offset, real
 from fastnn.kernels.gemm cimport (
-    IN_PLACE_ROWS, TILE_BYTES, TILE_ROWS, activate, activated_product, gemm_workspace, product_with_panels)
+    MOST_ROWS, TILE_BYTES, TILE_ROWS, activate, activated_product, few_rows_product, gemm_workspace, product_with_panels)
 from fastnn.kernels.linear.vectors cimport DOT_ROWS, DOT_SHARED, PASS_CHUNK, dots, passes
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.scratch cimport scratch
-
-cdef enum:
-    # Rows of C up to which one panel of B at a time beats a block of them: 10 % faster at 128x784x256, 10 % slower at 512 cubed.
-    FEW_ROWS = 256
-
 
 cdef inline Py_ssize_t share(Py_ssize_t length, int threads, Py_ssize_t multiple) noexcept nogil:
     """What each of the threads gets of a length, but for the last ones."""
@@ -68,40 +63,45 @@ cdef inline void all_dots(
             )
 
 
+cdef inline int part(
+    real* c, Py_ssize_t c_row, const real* start,
+    const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
+    const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint few_rows, int activation,
+) noexcept nogil:
+    """What one thread computes of a blocked product. Returns 0, or 1 without memory."""
+    cdef char* workspace = scratch(gemm_workspace(sizeof(real)))
+    if workspace == NULL:
+        return 1
+    if few_rows:
+        few_rows_product(c, c_row, start, a, a_row, a_k, b, b_column, m, n, k, activation, workspace)
+    else:
+        activated_product(c, c_row, start, 0, a, a_row, a_k, b, b_k, b_column, m, n, k, activation, workspace)
+    return 0
+
+
 cdef inline int blocks(
-    real* c, Py_ssize_t c_row, const real* start, Py_ssize_t start_row,
+    real* c, const real* start,
     const real* a, Py_ssize_t a_row, Py_ssize_t a_k,
     const real* b, Py_ssize_t b_k, Py_ssize_t b_column,
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
 ) noexcept nogil:
     """The blocked product; threads share out the longer side of C. Returns 0, or -1 without memory."""
     cdef int threads = threads_for(m * n * k // 16), t, failed = 0
-    cdef bint by_rows = m >= n, few_rows = m <= FEW_ROWS and (b_column != 1 or m > IN_PLACE_ROWS)
-    cdef Py_ssize_t width = TILE_BYTES // sizeof(real)
-    cdef Py_ssize_t step = share(m, threads, TILE_ROWS) if by_rows else share(n, threads, width)
-    cdef Py_ssize_t begin
-    cdef char* workspace
+    cdef bint by_rows = m >= n, few_rows = m <= MOST_ROWS and b_k == 1
+    cdef Py_ssize_t step = share(m, threads, TILE_ROWS) if by_rows else share(n, threads, TILE_BYTES // sizeof(real)), begin
     if threads == 1:
-        workspace = scratch(gemm_workspace(sizeof(real)))
-        if workspace == NULL:
-            return -1
-        activated_product(c, c_row, start, start_row, a, a_row, a_k, b, b_k, b_column, m, n, k, few_rows, activation, workspace)
-        return 0
+        return -part(c, n, start, a, a_row, a_k, b, b_k, b_column, m, n, k, few_rows, activation)
     for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        workspace = scratch(gemm_workspace(sizeof(real)))
         begin = t * step
-        if workspace == NULL:
-            failed |= 1
-        elif by_rows and begin < m:
-            activated_product(
-                c + begin * c_row, c_row, offset(start, begin * start_row), start_row,
-                a + begin * a_row, a_row, a_k, b, b_k, b_column, min(step, m - begin), n, k, few_rows, activation, workspace,
-            )
+        if by_rows and begin < m:
+            failed |= part(
+                c + begin * n, n, start, a + begin * a_row, a_row, a_k, b, b_k, b_column, min(step, m - begin), n, k,
+                few_rows, activation)
         elif not by_rows and begin < n:
-            activated_product(
-                c + begin, c_row, offset(start, begin), start_row,
-                a, a_row, a_k, b + begin * b_column, b_k, b_column, m, min(step, n - begin), k, few_rows, activation, workspace,
-            )
+            failed |= part(
+                c + begin, n, offset(start, begin), a, a_row, a_k, b + begin * b_column, b_k, b_column, m, min(step, n - begin),
+                k, few_rows, activation)
     return -failed
 
 
@@ -138,7 +138,7 @@ cdef inline int multiply(
         left_multiply(b, 1, a, <const real*> NULL, c, <real*> NULL, k, m)
         activate(c, n, m, n, activation)
         return 0
-    return blocks(c, n, start, 0, a, a_row, a_k, b, b_k, b_column, m, n, k, activation)
+    return blocks(c, start, a, a_row, a_k, b, b_k, b_column, m, n, k, activation)
 
 
 cdef inline void multiply_panels(

@@ -7,7 +7,7 @@ passes  a row vector times a matrix, and the outer product that is the matrix' g
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport offset, real
-from fastnn.kernels.gemm cimport VECTOR_BYTES
+from fastnn.kernels.packing cimport VECTOR_BYTES
 
 cdef extern from "simd/dots.h" nogil:
     enum:

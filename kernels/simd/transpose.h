@@ -64,39 +64,60 @@
             *(fastnn_vector_##suffix *)(out + i * width) = row[i];                                                  \
     }                                                                                                               \
                                                                                                                     \
-    /* out[j * width + i] = source[i * stride + j] for i < rows and j < columns, zero for rows <= i < padded; all are <= L */ \
-    static void fastnn_transpose_part_##suffix(                                                                     \
-        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,                                    \
-        real *out, ptrdiff_t width, ptrdiff_t padded) {                                             \
-        fastnn_vector_##suffix row[L];                                                                              \
+    /* row[j][i] = source[i * stride + j] for i < rows and j < columns, zero for i >= rows; both are <= L */        \
+    FASTNN_INLINE void fastnn_transpose_rows_##suffix(                                                              \
+        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns, fastnn_vector_##suffix *row) {     \
         FASTNN_UNROLL for (int i = 0; i < L; i++)                                                                   \
             row[i] = fastnn_load_first_##suffix(source + (i < rows ? i * stride : 0), i < rows ? columns : 0);      \
         FASTNN_ROUNDS_##L(suffix, L)                                                                                \
+    }                                                                                                               \
+                                                                                                                    \
+    /* out[j * width + i] = source[i * stride + j] for i < rows and j < columns, zero for rows <= i < padded; all are <= L */ \
+    static void fastnn_transpose_part_##suffix(                                                                     \
+        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,                                    \
+        real *out, ptrdiff_t width, ptrdiff_t padded) {                                                             \
+        fastnn_vector_##suffix row[L];                                                                              \
+        fastnn_transpose_rows_##suffix(source, stride, rows, columns, row);                                         \
         FASTNN_UNROLL for (int j = 0; j < L; j++)                                                                   \
             if (j < columns)                                                                                        \
                 fastnn_store_first_##suffix(out + j * width, row[j], padded);                                       \
     }                                                                                                               \
                                                                                                                     \
+    /* out[j * width + i] = start[j * start_row + i] + source[i * stride + j] for i < rows and j < columns; start may be NULL */ \
+    static void fastnn_add_transposed_##suffix(                                                                     \
+        const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,                                    \
+        real *out, ptrdiff_t width, const real *start, ptrdiff_t start_row) {                                       \
+        fastnn_vector_##suffix row[L];                                                                              \
+        fastnn_transpose_rows_##suffix(source, stride, rows, columns, row);                                         \
+        FASTNN_UNROLL for (int j = 0; j < L; j++)                                                                   \
+            if (j < columns) {                                                                                      \
+                if (start)                                                                                          \
+                    row[j] += fastnn_load_first_##suffix(start + j * start_row, rows);                              \
+                fastnn_store_first_##suffix(out + j * width, row[j], rows);                                         \
+            }                                                                                                       \
+    }                                                                                                               \
+                                                                                                                    \
     /* Rows of n elements cut into panels of that width, one behind the other, zero in the last one beyond n:       \
-       out[j / width][i][j % width] = source[i * stride + j] for i < rows and j < n. Row by row, since rows may lie \
-       pages apart. */                                                                                              \
+       out[j / width][i][j % width] = source[i * stride + j] for i < rows and j < n. By eight rows, which fill lines \
+       of a panel: row by row the panels' lines, at the same place in their pages, drove each other from L1. */     \
     static void fastnn_copy_panels_##suffix(                                                                        \
         const real *source, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t n, real *out, ptrdiff_t width) {            \
-        for (ptrdiff_t i = 0; i < rows; i++, source += stride, out += width) {                                      \
-            real *target = out;                                                                                     \
-            ptrdiff_t j = 0;                                                                                        \
-            if (width == 2 * L)                                                                                     \
-                for (; j + width <= n; j += width, target += rows * width) {                                        \
-                    *(fastnn_vector_##suffix *)target = *(const fastnn_vector_##suffix *)(source + j);              \
-                    *(fastnn_vector_##suffix *)(target + L) = *(const fastnn_vector_##suffix *)(source + j + L);    \
+        const ptrdiff_t whole = (width + L - 1) / L * L;                                                            \
+        for (ptrdiff_t first = 0; first < rows; first += 8)                                                         \
+            for (ptrdiff_t j = 0; j < n; j += width)                                                                \
+                for (ptrdiff_t i = first; i < rows && i < first + 8; i++) {                                         \
+                    const real *from = source + i * stride + j;                                                     \
+                    real *to = out + j * rows + i * width;                                                          \
+                    if (j + whole <= n && i + 1 < rows) /* what is too much is overwritten by the next row */       \
+                        for (ptrdiff_t l = 0; l < whole; l += L)                                                    \
+                            *(fastnn_vector_##suffix *)(to + l) = *(const fastnn_vector_##suffix *)(from + l);      \
+                    else                                                                                            \
+                        for (ptrdiff_t l = 0; l < width; l += L) {                                                  \
+                            const ptrdiff_t left = n - j - l, room = width - l < L ? width - l : L;                 \
+                            const ptrdiff_t count = left < 0 ? 0 : left < room ? left : room;                       \
+                            fastnn_store_first_##suffix(to + l, fastnn_load_first_##suffix(from + l, count), room); \
+                        }                                                                                           \
                 }                                                                                                   \
-            for (; j < n; j += width, target += rows * width)                                                       \
-                for (ptrdiff_t l = 0; l < width; l += L) {                                                          \
-                    const ptrdiff_t left = n - j - l, room = width - l < L ? width - l : L;                         \
-                    const ptrdiff_t count = left < 0 ? 0 : left < room ? left : room;                               \
-                    fastnn_store_first_##suffix(target + l, fastnn_load_first_##suffix(source + j + l, count), room); \
-                }                                                                                                   \
-        }                                                                                                           \
     }
 
 #if FASTNN_VECTOR_BYTES == 64
