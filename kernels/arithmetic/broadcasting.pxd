@@ -1,6 +1,6 @@
 """Walking two arrays that broadcast to a third: rows in which each of them advances by one element, or stands still."""
 
-cimport numpy as cnp
+from fastnn.kernels.entry cimport Argument64
 
 cdef enum:
     MOST = 64  # NumPy's limit of dimensions
@@ -17,21 +17,21 @@ cdef struct Walk:
     Py_ssize_t b_steps[MOST]
 
 
-cdef inline void _steps(cnp.ndarray array, int ndim, const cnp.npy_intp* dims, Py_ssize_t* steps) noexcept:
+cdef inline void _steps(const Argument64* array, int ndim, const Py_ssize_t* dims, Py_ssize_t* steps) noexcept nogil:
     """The distance of neighbours along each of ``ndim`` dimensions of a contiguous array that broadcasts to ``dims``."""
-    cdef int own = cnp.PyArray_NDIM(array), d
+    cdef int own = array.ndim, d
     cdef Py_ssize_t step = 1, length
     for d in range(ndim - 1, -1, -1):
-        length = cnp.PyArray_DIM(array, d - ndim + own) if d - ndim + own >= 0 else 1
+        length = array.dims[d - ndim + own] if d - ndim + own >= 0 else 1
         steps[d] = 0 if length == 1 and dims[d] != 1 else step
         step *= length
 
 
-cdef inline Walk walk(cnp.ndarray a, cnp.ndarray b, cnp.ndarray y) noexcept:
+cdef inline Walk walk(const Argument64* a, const Argument64* b, const Argument64* y) noexcept nogil:
     """How ``a`` and ``b`` go along ``y``; dimensions that can be walked as one are joined."""
     cdef Walk w
-    cdef int ndim = cnp.PyArray_NDIM(y), d, last = -1
-    cdef const cnp.npy_intp* dims = cnp.PyArray_DIMS(y)
+    cdef int ndim = y.ndim, d, last = -1
+    cdef const Py_ssize_t* dims = y.dims
     cdef Py_ssize_t a_steps[MOST]
     cdef Py_ssize_t b_steps[MOST]
     _steps(a, ndim, dims, a_steps)

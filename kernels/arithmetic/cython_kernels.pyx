@@ -1,17 +1,15 @@
 # cython: cdivision=True
 """Arithmetic, compiled ahead of time. A unit of work is a stretch of one row; what is broadcast along it is spread out in a block first."""
 
-cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.math cimport INFINITY
 
 from fastnn.kernels.arithmetic cimport elements
 from fastnn.kernels.arithmetic.broadcasting cimport Walk, locate, walk
 from fastnn.kernels.arithmetic.elements cimport BLOCK
-from fastnn.kernels.arrays cimport data, is_float32, real, size
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.parallel cimport threads_for
-
-cnp.import_array()
 
 cdef enum:
     STRETCH = 16 * BLOCK
@@ -68,17 +66,14 @@ cdef void _walk(const Walk* w, Kind kind, int operation, const real* a, const re
             _unit(w, i, stretches, kind, operation, a, b, c, y)
 
 
-cdef void _binary(cnp.ndarray a, cnp.ndarray b, cnp.ndarray y, int operation, Kind kind=ELEMENTS, cnp.ndarray c=None) noexcept:
-    """``y``, which may be None, from two arrays that broadcast to it."""
+cdef void _binary(
+    const Argument* a, const Argument* b, const Argument* y, int operation, Kind kind, const Argument* c
+) noexcept nogil:
+    """``y``, which may be absent, from two arrays that broadcast to it; ``c`` is not used by ELEMENTS."""
     cdef Walk w
-    if y is None or size(y) == 0:
-        return
-    w = walk(a, b, y)
-    with nogil:
-        if is_float32(y):
-            _walk(&w, kind, operation, <const float*> data(a), <const float*> data(b), <const float*> data(c), <float*> data(y))
-        else:
-            _walk(&w, kind, operation, <const double*> data(a), <const double*> data(b), <const double*> data(c), <double*> data(y))
+    if y.given and y.size > 0:
+        w = walk(<const Argument64*> a, <const Argument64*> b, <const Argument64*> y)
+        _walk(&w, kind, operation, a.input, b.input, c.input, y.output)
 
 
 cdef void _elements(const real* x, real* y, Py_ssize_t n, int operation) noexcept nogil:
@@ -91,112 +86,146 @@ cdef void _elements(const real* x, real* y, Py_ssize_t n, int operation) noexcep
             elements.unary(operation, x + i * STRETCH, y + i * STRETCH, min(<Py_ssize_t> STRETCH, n - i * STRETCH))
 
 
-cdef void _unary(cnp.ndarray x, cnp.ndarray y, int operation) noexcept:
-    with nogil:
-        if is_float32(x):
-            _elements(<const float*> data(x), <float*> data(y), size(x), operation)
-        else:
-            _elements(<const double*> data(x), <double*> data(y), size(x), operation)
+cdef inline int _unary(const Argument* a, int operation) noexcept nogil:
+    _elements(a[0].input, a[1].output, a[0].size, operation)
+    return 0
 
 
-def add(cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray y not None):
-    _binary(a, b, y, elements.ADD)
+cdef int add(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.ADD, ELEMENTS, a)
+    return 0
 
 
-def subtract(cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray y not None):
-    _binary(a, b, y, elements.SUBTRACT)
+cdef int subtract(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.SUBTRACT, ELEMENTS, a)
+    return 0
 
 
-def multiply(cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray y not None):
-    _binary(a, b, y, elements.MULTIPLY)
+cdef int multiply(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.MULTIPLY, ELEMENTS, a)
+    return 0
 
 
-def multiply_backward(cnp.ndarray dy not None, cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray da, cnp.ndarray db):
-    _binary(dy, b, da, elements.MULTIPLY)
-    _binary(dy, a, db, elements.MULTIPLY)
+cdef int divide(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.DIVIDE, ELEMENTS, a)
+    return 0
 
 
-def divide(cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray y not None):
-    _binary(a, b, y, elements.DIVIDE)
+cdef int maximum(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.MAXIMUM, ELEMENTS, a)
+    return 0
 
 
-def divide_backward(cnp.ndarray dy not None, cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray da, cnp.ndarray db):
-    _binary(dy, b, da, elements.DIVIDE)
-    _binary(a, b, db, 0, OVER_SQUARE, dy)
+cdef int minimum(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.MINIMUM, ELEMENTS, a)
+    return 0
 
 
-def maximum(cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray y not None):
-    _binary(a, b, y, elements.MAXIMUM)
+cdef int multiply_backward(const Argument* a) noexcept nogil:
+    _binary(a, a + 2, a + 3, elements.MULTIPLY, ELEMENTS, a)
+    _binary(a, a + 1, a + 4, elements.MULTIPLY, ELEMENTS, a)
+    return 0
 
 
-def maximum_backward(cnp.ndarray dy not None, cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray da, cnp.ndarray db):
-    _binary(a, b, da, 0, TO_LARGER, dy)
-    _binary(b, a, db, 0, TO_LARGER, dy)
+cdef int divide_backward(const Argument* a) noexcept nogil:
+    _binary(a, a + 2, a + 3, elements.DIVIDE, ELEMENTS, a)
+    _binary(a + 1, a + 2, a + 4, 0, OVER_SQUARE, a)
+    return 0
 
 
-def minimum(cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray y not None):
-    _binary(a, b, y, elements.MINIMUM)
+cdef int maximum_backward(const Argument* a) noexcept nogil:
+    _binary(a + 1, a + 2, a + 3, 0, TO_LARGER, a)
+    _binary(a + 2, a + 1, a + 4, 0, TO_LARGER, a)
+    return 0
 
 
-def minimum_backward(cnp.ndarray dy not None, cnp.ndarray a not None, cnp.ndarray b not None, cnp.ndarray da, cnp.ndarray db):
-    _binary(a, b, da, 0, TO_SMALLER, dy)
-    _binary(b, a, db, 0, TO_SMALLER, dy)
+cdef int minimum_backward(const Argument* a) noexcept nogil:
+    _binary(a + 1, a + 2, a + 3, 0, TO_SMALLER, a)
+    _binary(a + 2, a + 1, a + 4, 0, TO_SMALLER, a)
+    return 0
 
 
-def negative(cnp.ndarray x not None, cnp.ndarray y not None):
-    _unary(x, y, elements.NEGATIVE)
+cdef int negative(const Argument* a) noexcept nogil:
+    return _unary(a, elements.NEGATIVE)
 
 
-def negative_backward(cnp.ndarray dy not None, cnp.ndarray dx not None):
-    _unary(dy, dx, elements.NEGATIVE)
+cdef int exp(const Argument* a) noexcept nogil:
+    return _unary(a, elements.EXP)
 
 
-def exp(cnp.ndarray x not None, cnp.ndarray y not None):
-    _unary(x, y, elements.EXP)
+cdef int log(const Argument* a) noexcept nogil:
+    return _unary(a, elements.LOG)
 
 
-def exp_backward(cnp.ndarray dy not None, cnp.ndarray y not None, cnp.ndarray dx not None):
-    _binary(dy, y, dx, elements.MULTIPLY)
+cdef int sqrt(const Argument* a) noexcept nogil:
+    return _unary(a, elements.SQRT)
 
 
-def log(cnp.ndarray x not None, cnp.ndarray y not None):
-    _unary(x, y, elements.LOG)
+cdef int abs(const Argument* a) noexcept nogil:
+    return _unary(a, elements.ABS)
 
 
-def log_backward(cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray dx not None):
-    _binary(dy, x, dx, elements.LOG_BACKWARD)
+cdef int negative_backward(const Argument* a) noexcept nogil:
+    return _unary(a, elements.NEGATIVE)
 
 
-def sqrt(cnp.ndarray x not None, cnp.ndarray y not None):
-    _unary(x, y, elements.SQRT)
+cdef int exp_backward(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.MULTIPLY, ELEMENTS, a)
+    return 0
 
 
-def sqrt_backward(cnp.ndarray dy not None, cnp.ndarray y not None, cnp.ndarray dx not None):
-    _binary(dy, y, dx, elements.SQRT_BACKWARD)
+cdef int log_backward(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.LOG_BACKWARD, ELEMENTS, a)
+    return 0
 
 
-def abs(cnp.ndarray x not None, cnp.ndarray y not None):
-    _unary(x, y, elements.ABS)
+cdef int sqrt_backward(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.SQRT_BACKWARD, ELEMENTS, a)
+    return 0
 
 
-def abs_backward(cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray dx not None):
-    _binary(dy, x, dx, elements.ABS_BACKWARD)
+cdef int abs_backward(const Argument* a) noexcept nogil:
+    _binary(a, a + 1, a + 2, elements.ABS_BACKWARD, ELEMENTS, a)
+    return 0
 
 
-def clamp(cnp.ndarray x not None, low, high, cnp.ndarray y not None):
-    cdef double least = -INFINITY if low is None else low, most = INFINITY if high is None else high
-    with nogil:
-        if is_float32(x):
-            elements.clamp(<const float*> data(x), <float*> data(y), size(x), <float> least, <float> most)
-        else:
-            elements.clamp(<const double*> data(x), <double*> data(y), size(x), least, most)
+cdef inline double _or(const Argument* limit, double otherwise) noexcept nogil:
+    return limit.number if limit.given else otherwise
 
 
-def clamp_backward(cnp.ndarray dy not None, cnp.ndarray x not None, low, high, cnp.ndarray dx not None):
-    cdef double least = -INFINITY if low is None else low, most = INFINITY if high is None else high
-    with nogil:
-        if is_float32(x):
-            elements.clamp_backward(
-                <const float*> data(dy), <const float*> data(x), <float*> data(dx), size(x), <float> least, <float> most)
-        else:
-            elements.clamp_backward(<const double*> data(dy), <const double*> data(x), <double*> data(dx), size(x), least, most)
+cdef int clamp(const Argument* a) noexcept nogil:
+    elements.clamp(a[0].input, a[3].output, a[0].size, _or(a + 1, -INFINITY), _or(a + 2, INFINITY))
+    return 0
+
+
+cdef int clamp_backward(const Argument* a) noexcept nogil:
+    elements.clamp_backward(a[0].input, a[1].input, a[4].output, a[0].size, _or(a + 2, -INFINITY), _or(a + 3, INFINITY))
+    return 0
+
+
+kernel(globals(), "add(a, b, y)", <Entry> add[Argument32], <Entry> add[Argument64])
+kernel(globals(), "subtract(a, b, y)", <Entry> subtract[Argument32], <Entry> subtract[Argument64])
+kernel(globals(), "multiply(a, b, y)", <Entry> multiply[Argument32], <Entry> multiply[Argument64])
+kernel(globals(), "divide(a, b, y)", <Entry> divide[Argument32], <Entry> divide[Argument64])
+kernel(globals(), "maximum(a, b, y)", <Entry> maximum[Argument32], <Entry> maximum[Argument64])
+kernel(globals(), "minimum(a, b, y)", <Entry> minimum[Argument32], <Entry> minimum[Argument64])
+kernel(globals(), "multiply_backward(dy, a, b, da?, db?)",
+       <Entry> multiply_backward[Argument32], <Entry> multiply_backward[Argument64])
+kernel(globals(), "divide_backward(dy, a, b, da?, db?)", <Entry> divide_backward[Argument32], <Entry> divide_backward[Argument64])
+kernel(globals(), "maximum_backward(dy, a, b, da?, db?)",
+       <Entry> maximum_backward[Argument32], <Entry> maximum_backward[Argument64])
+kernel(globals(), "minimum_backward(dy, a, b, da?, db?)",
+       <Entry> minimum_backward[Argument32], <Entry> minimum_backward[Argument64])
+kernel(globals(), "negative(x, y)", <Entry> negative[Argument32], <Entry> negative[Argument64])
+kernel(globals(), "exp(x, y)", <Entry> exp[Argument32], <Entry> exp[Argument64])
+kernel(globals(), "log(x, y)", <Entry> log[Argument32], <Entry> log[Argument64])
+kernel(globals(), "sqrt(x, y)", <Entry> sqrt[Argument32], <Entry> sqrt[Argument64])
+kernel(globals(), "abs(x, y)", <Entry> abs[Argument32], <Entry> abs[Argument64])
+kernel(globals(), "negative_backward(dy, dx)", <Entry> negative_backward[Argument32], <Entry> negative_backward[Argument64])
+kernel(globals(), "exp_backward(dy, y, dx)", <Entry> exp_backward[Argument32], <Entry> exp_backward[Argument64])
+kernel(globals(), "log_backward(dy, x, dx)", <Entry> log_backward[Argument32], <Entry> log_backward[Argument64])
+kernel(globals(), "sqrt_backward(dy, y, dx)", <Entry> sqrt_backward[Argument32], <Entry> sqrt_backward[Argument64])
+kernel(globals(), "abs_backward(dy, x, dx)", <Entry> abs_backward[Argument32], <Entry> abs_backward[Argument64])
+kernel(globals(), "clamp(x, float low?, float high?, y)", <Entry> clamp[Argument32], <Entry> clamp[Argument64])
+kernel(globals(), "clamp_backward(dy, x, float low?, float high?, dx)",
+       <Entry> clamp_backward[Argument32], <Entry> clamp_backward[Argument64])

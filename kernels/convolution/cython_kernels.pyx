@@ -1,9 +1,7 @@
 # cython: cdivision=True
 """Convolution, compiled ahead of time: for each task and shape one of several algorithms."""
 
-cimport numpy as cnp
-
-from fastnn.kernels.arrays cimport data, is_float32, length, real
+from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.direct cimport direct_dx, direct_forward
 from fastnn.kernels.convolution.bias_gradient cimport bias_gradient
 from fastnn.kernels.convolution.depthwise cimport depthwise_backward, depthwise_fits, depthwise_forward
@@ -17,8 +15,7 @@ from fastnn.kernels.convolution.pointwise cimport pointwise_dw, pointwise_dx, po
 from fastnn.kernels.convolution.weight_gradient cimport weight_gradient
 from fastnn.kernels.convolution.winograd cimport winograd_dx, winograd_forward
 from fastnn.kernels.convolution.winograd_weights cimport winograd_fits
-
-cnp.import_array()
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 
 cdef extern from "convolution/choices.h" nogil:
     const unsigned char choices "fastnn_convolution_choices"[6][4][4][3]
@@ -44,17 +41,16 @@ cdef bint fast = False
 cdef int forced = ALGORITHMS
 
 
-cdef Geometry _geometry(
-    cnp.ndarray x, cnp.ndarray w, cnp.ndarray y, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups
-):
+cdef inline Geometry _geometry(const Argument* x, const Argument* w, const Argument* y, const Argument* attributes) noexcept nogil:
+    """``attributes`` are stride, padding, dilation and groups."""
     cdef Geometry g
-    g.N, g.C, g.H, g.W = length(x, 0), length(w, 1), length(x, 2), length(x, 3)
-    g.O, g.P, g.Q = length(w, 0) // groups, length(y, 2), length(y, 3)
-    g.KH, g.KW = length(w, 2), length(w, 3)
-    g.sh, g.sw = stride
-    g.top, g.left = padding[0], padding[2]
-    g.dh, g.dw = dilation
-    g.groups = groups
+    g.groups = attributes[3].integer
+    g.N, g.C, g.H, g.W = x.dims[0], w.dims[1], x.dims[2], x.dims[3]
+    g.O, g.P, g.Q = w.dims[0] // g.groups, y.dims[2], y.dims[3]
+    g.KH, g.KW = w.dims[2], w.dims[3]
+    g.sh, g.sw = attributes[0].dims[0], attributes[0].dims[1]
+    g.top, g.left = attributes[1].dims[0], attributes[1].dims[2]
+    g.dh, g.dw = attributes[2].dims[0], attributes[2].dims[1]
     return g
 
 
@@ -131,20 +127,9 @@ cdef int _forward(const real* x, const real* w, const real* b, real* y, const Ge
     return direct_forward(x, w, b, y, g)
 
 
-def conv2d(
-    cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray b, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups,
-    cnp.ndarray y not None,
-):
-    cdef Geometry g = _geometry(x, w, y, stride, padding, dilation, groups)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = _forward(<const float*> data(x), <const float*> data(w), <const float*> data(b), <float*> data(y), &g)
-    else:
-        with nogil:
-            failed = _forward(<const double*> data(x), <const double*> data(w), <const double*> data(b), <double*> data(y), &g)
-    if failed:
-        raise MemoryError("conv2d: no room for the packed panels")
+cdef int conv2d(const Argument* a) noexcept nogil:
+    cdef Geometry g = _geometry(a, a + 1, a + 7, a + 3)
+    return _forward(a[0].input, a[1].input, a[2].input, a[7].output, &g)
 
 
 cdef int _dx(const real* dy, const real* w, real* dx, const Geometry* g) noexcept nogil:
@@ -184,21 +169,12 @@ cdef int _backward(const real* dy, const real* x, const real* w, real* dx, real*
     return failed
 
 
-def conv2d_backward(
-    cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray w not None, tuple stride, tuple padding, tuple dilation,
-    Py_ssize_t groups, cnp.ndarray dx, cnp.ndarray dw, cnp.ndarray db,
-):
-    cdef Geometry g = _geometry(x, w, dy, stride, padding, dilation, groups)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = _backward(
-                <const float*> data(dy), <const float*> data(x), <const float*> data(w),
-                <float*> data(dx), <float*> data(dw), <float*> data(db), &g)
-    else:
-        with nogil:
-            failed = _backward(
-                <const double*> data(dy), <const double*> data(x), <const double*> data(w),
-                <double*> data(dx), <double*> data(dw), <double*> data(db), &g)
-    if failed:
-        raise MemoryError("conv2d_backward: no room for the packed panels")
+cdef int conv2d_backward(const Argument* a) noexcept nogil:
+    cdef Geometry g = _geometry(a + 1, a + 2, a, a + 3)
+    return _backward(a[0].input, a[1].input, a[2].input, a[7].output, a[8].output, a[9].output, &g)
+
+
+kernel(globals(), "conv2d(x, w, b?, tuple stride, tuple padding, tuple dilation, int groups, y)",
+       <Entry> conv2d[Argument32], <Entry> conv2d[Argument64])
+kernel(globals(), "conv2d_backward(dy, x, w, tuple stride, tuple padding, tuple dilation, int groups, dx?, dw?, db?)",
+       <Entry> conv2d_backward[Argument32], <Entry> conv2d_backward[Argument64])

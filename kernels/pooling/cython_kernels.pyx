@@ -3,27 +3,27 @@
 
 cimport numpy as cnp
 from cython.parallel cimport prange
-from libc.stdlib cimport free, malloc
 
-from fastnn.kernels.arrays cimport data, is_float32, length, real
+from fastnn.kernels.arrays cimport real
+from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.pooling.maxima cimport adaptive_max_plane, scatter_plane
 from fastnn.kernels.pooling.means cimport average_plane, global_plane
 from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, can_add_up, can_gather, pool_plane
-from fastnn.kernels.pooling.windows cimport Axis, Pooling, Strides, allocate, fill_adaptive, fill_strided
-
-cnp.import_array()
-
-
-cdef inline int _bytes(cnp.ndarray indices) noexcept:
-    return 0 if indices is None else <int> cnp.PyArray_ITEMSIZE(indices)
+from fastnn.kernels.pooling.windows cimport Axis, Pooling, Strides, axis_bytes, fill_adaptive, fill_strided, lay_out
+from fastnn.kernels.scratch cimport scratch
 
 
-cdef Pooling _pooling(cnp.ndarray x, cnp.ndarray y) noexcept:
+cdef inline Pooling _pooling(const Argument* x, const Argument* y) noexcept nogil:
     """Sizes: ``x`` is, or has the shape of, the input of the pooling, ``y`` of its output."""
     cdef Pooling pooling
-    pooling.H, pooling.W, pooling.OH, pooling.OW = length(x, 2), length(x, 3), length(y, 2), length(y, 3)
+    pooling.H, pooling.W, pooling.OH, pooling.OW = x.dims[2], x.dims[3], y.dims[2], y.dims[3]
     return pooling
+
+
+cdef inline Strides _strides(const Argument* attributes, int dimension, Py_ssize_t dilation) noexcept nogil:
+    """Of the kernel's size, stride and padding."""
+    return Strides(attributes[0].dims[dimension], attributes[1].dims[dimension], attributes[2].dims[dimension], dilation)
 
 
 # Strided maxima
@@ -49,20 +49,13 @@ cdef void _max_pool(
             _max_one(x, y, indices, bytes, p, pooling)
 
 
-def max_pool2d(
-    cnp.ndarray x not None, kernel_size, stride, padding, dilation, ceil_mode, return_indices, cnp.ndarray y, cnp.ndarray indices
-):
-    cdef Pooling pooling = _pooling(x, indices if y is None else y)
-    cdef Py_ssize_t planes = length(x, 0) * length(x, 1)
-    cdef int bytes = _bytes(indices)
-    pooling.rows = Strides(kernel_size[0], stride[0], padding[0], dilation[0])
-    pooling.columns = Strides(kernel_size[1], stride[1], padding[1], dilation[1])
-    if is_float32(x):
-        with nogil:
-            _max_pool(<const float*> data(x), <float*> data(y), <char*> data(indices), bytes, planes, &pooling)
-    else:
-        with nogil:
-            _max_pool(<const double*> data(x), <double*> data(y), <char*> data(indices), bytes, planes, &pooling)
+cdef int max_pool2d(const Argument* a) noexcept nogil:
+    """x, kernel_size, stride, padding, dilation, ceil_mode, return_indices -> y, indices"""
+    cdef Pooling pooling = _pooling(a, a + 7 if a[7].given else a + 8)
+    pooling.rows = _strides(a + 1, 0, a[4].dims[0])
+    pooling.columns = _strides(a + 1, 1, a[4].dims[1])
+    _max_pool(a[0].input, a[7].output, <char*> a[8].output, a[8].itemsize, a[0].dims[0] * a[0].dims[1], &pooling)
+    return 0
 
 
 cdef inline void _gradient_one(
@@ -93,25 +86,12 @@ cdef void _max_gradient(
             _gradient_one(dy, indices, bytes, dx, p, pooling)
 
 
-cdef int _run_max_gradient(cnp.ndarray dy, cnp.ndarray indices, cnp.ndarray dx, Strides rows) except -1:
-    cdef Py_ssize_t planes = length(dy, 0) * length(dy, 1)
-    cdef Pooling pooling = _pooling(dx, dy)
-    cdef int bytes = _bytes(indices)
-    pooling.rows = rows
-    if is_float32(dy):
-        with nogil:
-            _max_gradient(<const float*> data(dy), <const char*> data(indices), bytes, <float*> data(dx), planes, &pooling)
-    else:
-        with nogil:
-            _max_gradient(<const double*> data(dy), <const char*> data(indices), bytes, <double*> data(dx), planes, &pooling)
+cdef int max_pool2d_backward(const Argument* a) noexcept nogil:
+    """dy, indices, kernel_size, stride, padding, dilation, x_shape -> dx"""
+    cdef Pooling pooling = _pooling(a + 7, a)
+    pooling.rows = _strides(a + 2, 0, a[5].dims[0])
+    _max_gradient(a[0].input, <const char*> a[1].input, a[1].itemsize, a[7].output, a[0].dims[0] * a[0].dims[1], &pooling)
     return 0
-
-
-def max_pool2d_backward(
-    cnp.ndarray dy not None, cnp.ndarray indices not None, kernel_size, stride, padding, dilation, x_shape,
-    cnp.ndarray dx not None
-):
-    _run_max_gradient(dy, indices, dx, Strides(kernel_size[0], stride[0], padding[0], dilation[0]))
 
 
 # Adaptive maxima
@@ -144,43 +124,57 @@ cdef void _adaptive_max(
             _adaptive_max_one(x, y, indices, bytes, p, rows, columns)
 
 
-def adaptive_max_pool2d(cnp.ndarray x not None, output_size, return_indices, cnp.ndarray y, cnp.ndarray indices):
-    cdef Pooling size = _pooling(x, indices if y is None else y)
-    cdef Py_ssize_t planes = length(x, 0) * length(x, 1)
-    cdef int bytes = _bytes(indices)
+cdef inline char* _tables(Axis* rows, Axis* columns, const Pooling* sizes, Py_ssize_t more) noexcept nogil:
+    """Memory for the tables of both axes; gives that of ``more`` bytes, or NULL where there is none."""
+    cdef Py_ssize_t row_bytes = axis_bytes(sizes.H, sizes.OH), column_bytes = axis_bytes(sizes.W, sizes.OW)
+    cdef char* memory = scratch(row_bytes + column_bytes + more)
+    if memory == NULL:
+        return NULL
+    lay_out(rows, sizes.H, sizes.OH, memory)
+    lay_out(columns, sizes.W, sizes.OW, memory + row_bytes)
+    return memory + row_bytes + column_bytes
+
+
+cdef int adaptive_max_pool2d(const Argument* a) noexcept nogil:
+    """x, output_size, return_indices -> y, indices"""
+    cdef Pooling pooling = _pooling(a, a + 3 if a[3].given else a + 4)
     cdef Axis rows, columns
-    rows.begin = columns.begin = NULL
-    try:
-        allocate(&rows, size.H, size.OH)
-        allocate(&columns, size.W, size.OW)
-        fill_adaptive(&rows)
-        fill_adaptive(&columns)
-        if is_float32(x):
-            with nogil:
-                _adaptive_max(<const float*> data(x), <float*> data(y), <char*> data(indices), bytes, planes, rows, columns)
-        else:
-            with nogil:
-                _adaptive_max(<const double*> data(x), <double*> data(y), <char*> data(indices), bytes, planes, rows, columns)
-    finally:
-        free(rows.begin)
-        free(columns.begin)
+    if _tables(&rows, &columns, &pooling, 0) == NULL:
+        return -1
+    fill_adaptive(&rows)
+    fill_adaptive(&columns)
+    _adaptive_max(
+        a[0].input, a[3].output, <char*> a[4].output, a[4].itemsize, a[0].dims[0] * a[0].dims[1], rows, columns)
+    return 0
 
 
-def adaptive_max_pool2d_backward(cnp.ndarray dy not None, cnp.ndarray indices not None, x_shape, cnp.ndarray dx not None):
-    _run_max_gradient(dy, indices, dx, Strides(length(dx, 2), 1, 0, 1))
+cdef int adaptive_max_pool2d_backward(const Argument* a) noexcept nogil:
+    """dy, indices, x_shape -> dx"""
+    cdef Pooling pooling = _pooling(a + 3, a)
+    pooling.rows = Strides(a[3].dims[2], 1, 0, 1)
+    _max_gradient(a[0].input, <const char*> a[1].input, a[1].itemsize, a[3].output, a[0].dims[0] * a[0].dims[1], &pooling)
+    return 0
 
 
 # Means
 
-cdef int _average(const real* x, real* y, Py_ssize_t planes, Axis rows, Axis columns, bint backward) noexcept nogil:
-    """Means of each plane (``x`` to ``y``), or their gradient (dy to dx). Returns 0, or -1 without memory."""
+cdef inline Py_ssize_t _line(const Pooling* pooling) noexcept nogil:
+    """Doubles of workspace for one thread; lines of two threads share no cache line."""
+    return pooling.W + pooling.OW + 8
+
+
+cdef inline int _mean_threads(const Pooling* pooling, Py_ssize_t planes) noexcept nogil:
+    return threads_for(planes * (pooling.H * pooling.W + pooling.OH * pooling.OW) // 4)
+
+
+cdef inline void _average(
+    const real* x, real* y, Py_ssize_t planes, Axis rows, Axis columns, bint backward, double* lines
+) noexcept nogil:
+    """Means of each plane (``x`` to ``y``), or their gradient (dy to dx)."""
     cdef Pooling pooling = Pooling(rows.size, columns.size, rows.count, columns.count, rows.strides, columns.strides, NULL, NULL)
     cdef bint strips = can_gather(&pooling) if backward else can_add_up(&pooling)
-    cdef Py_ssize_t width = pooling.W + pooling.OW + 8, p  # lines of two threads share no cache line
-    cdef int threads = threads_for(planes * (pooling.H * pooling.W + pooling.OH * pooling.OW) // 4), t
-    cdef double* lines = <double*> malloc(threads * width * sizeof(double))
-    if lines == NULL:
-        return -1
+    cdef Py_ssize_t width = _line(&pooling), p
+    cdef int threads = _mean_threads(&pooling, planes), t
     pooling.row_weights = rows.reciprocal if backward else rows.divisor
     pooling.column_weights = columns.reciprocal if backward else columns.divisor
     if threads == 1:
@@ -190,55 +184,40 @@ cdef int _average(const real* x, real* y, Py_ssize_t planes, Axis rows, Axis col
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             for p in range(planes * t // threads, planes * (t + 1) // threads):
                 average_plane(x, y, p, &pooling, rows, columns, strips, backward, lines + t * width)
-    free(lines)
-    return 0
 
 
-cdef int _run_average(cnp.ndarray x, cnp.ndarray y, Axis* rows, Axis* columns, bint backward) except -1:
-    cdef Py_ssize_t planes = length(x, 0) * length(x, 1)
-    cdef int failed
-    if is_float32(x):
-        with nogil:
-            failed = _average(<const float*> data(x), <float*> data(y), planes, rows[0], columns[0], backward)
-    else:
-        with nogil:
-            failed = _average(<const double*> data(x), <double*> data(y), planes, rows[0], columns[0], backward)
-    if failed:
-        raise MemoryError("avg_pool2d: no room for a line of sums")
-    return 0
-
-
-cdef int _strided_average(
-    cnp.ndarray x, cnp.ndarray y, Pooling size, kernel_size, stride, padding, count_include_pad, divisor_override, bint backward
-) except -1:
-    cdef Strides row_strides = Strides(kernel_size[0], stride[0], padding[0], 1)
-    cdef Strides column_strides = Strides(kernel_size[1], stride[1], padding[1], 1)
-    cdef bint with_padding = count_include_pad
-    cdef Py_ssize_t divisor = 0 if divisor_override is None else divisor_override
+cdef int _windows_average(
+    const Argument* x, const Argument* y, const Pooling* sizes, const Argument* attributes, bint backward
+) noexcept nogil:
+    """``attributes`` are kernel_size, stride, padding, count_include_pad and divisor_override; NULL where windows adapt."""
+    cdef Py_ssize_t planes = x.dims[0] * x.dims[1], divisor
     cdef Axis rows, columns
-    rows.begin = columns.begin = NULL
-    try:
-        allocate(&rows, size.H, size.OH)
-        allocate(&columns, size.W, size.OW)
-        fill_strided(&rows, row_strides, with_padding, divisor)
-        fill_strided(&columns, column_strides, with_padding, 1 if divisor else 0)
-        _run_average(x, y, &rows, &columns, backward)
-    finally:
-        free(rows.begin)
-        free(columns.begin)
+    cdef char* lines = _tables(&rows, &columns, sizes, _mean_threads(sizes, planes) * _line(sizes) * sizeof(double))
+    if lines == NULL:
+        return -1
+    if attributes == NULL:
+        fill_adaptive(&rows)
+        fill_adaptive(&columns)
+    else:
+        divisor = attributes[4].integer if attributes[4].given else 0
+        fill_strided(&rows, _strides(attributes, 0, 1), attributes[3].integer, divisor)
+        fill_strided(&columns, _strides(attributes, 1, 1), attributes[3].integer, 1 if divisor else 0)
+    _average(x.input, y.output, planes, rows, columns, backward, <double*> lines)
     return 0
 
 
-def avg_pool2d(
-    cnp.ndarray x not None, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, cnp.ndarray y not None
-):
-    _strided_average(x, y, _pooling(x, y), kernel_size, stride, padding, count_include_pad, divisor_override, False)
+cdef int avg_pool2d(const Argument* a) noexcept nogil:
+    """x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override -> y"""
+    cdef Pooling sizes = _pooling(a, a + 7)
+    cdef Argument attributes[5]
+    attributes = [a[1], a[2], a[3], a[5], a[6]]
+    return _windows_average(a, a + 7, &sizes, attributes, False)
 
 
-def avg_pool2d_backward(
-    cnp.ndarray dy not None, kernel_size, stride, padding, count_include_pad, divisor_override, x_shape, cnp.ndarray dx not None
-):
-    _strided_average(dy, dx, _pooling(dx, dy), kernel_size, stride, padding, count_include_pad, divisor_override, True)
+cdef int avg_pool2d_backward(const Argument* a) noexcept nogil:
+    """dy, kernel_size, stride, padding, count_include_pad, divisor_override, x_shape -> dx"""
+    cdef Pooling sizes = _pooling(a + 7, a)
+    return _windows_average(a, a + 7, &sizes, a + 1, True)
 
 
 cdef void _global_average(const real* x, real* y, Py_ssize_t planes, Py_ssize_t size, bint backward) noexcept nogil:
@@ -253,33 +232,42 @@ cdef void _global_average(const real* x, real* y, Py_ssize_t planes, Py_ssize_t 
             global_plane(x, y, p, size, backward)
 
 
-cdef int _adaptive_average(cnp.ndarray x, cnp.ndarray y, Pooling size, bint backward) except -1:
-    cdef Py_ssize_t planes = length(x, 0) * length(x, 1)
-    cdef Axis rows, columns
-    if size.OH * size.OW == 1:
-        if is_float32(x):
-            with nogil:
-                _global_average(<const float*> data(x), <float*> data(y), planes, size.H * size.W, backward)
-        else:
-            with nogil:
-                _global_average(<const double*> data(x), <double*> data(y), planes, size.H * size.W, backward)
+cdef int _adaptive_average(const Argument* x, const Argument* y, const Pooling* sizes, bint backward) noexcept nogil:
+    if sizes.OH * sizes.OW == 1:
+        _global_average(x.input, y.output, x.dims[0] * x.dims[1], sizes.H * sizes.W, backward)
         return 0
-    rows.begin = columns.begin = NULL
-    try:
-        allocate(&rows, size.H, size.OH)
-        allocate(&columns, size.W, size.OW)
-        fill_adaptive(&rows)
-        fill_adaptive(&columns)
-        _run_average(x, y, &rows, &columns, backward)
-    finally:
-        free(rows.begin)
-        free(columns.begin)
-    return 0
+    return _windows_average(x, y, sizes, NULL, backward)
 
 
-def adaptive_avg_pool2d(cnp.ndarray x not None, output_size, cnp.ndarray y not None):
-    _adaptive_average(x, y, _pooling(x, y), False)
+cdef int adaptive_avg_pool2d(const Argument* a) noexcept nogil:
+    """x, output_size -> y"""
+    cdef Pooling sizes = _pooling(a, a + 2)
+    return _adaptive_average(a, a + 2, &sizes, False)
 
 
-def adaptive_avg_pool2d_backward(cnp.ndarray dy not None, x_shape, cnp.ndarray dx not None):
-    _adaptive_average(dy, dx, _pooling(dx, dy), True)
+cdef int adaptive_avg_pool2d_backward(const Argument* a) noexcept nogil:
+    """dy, x_shape -> dx"""
+    cdef Pooling sizes = _pooling(a + 2, a)
+    return _adaptive_average(a, a + 2, &sizes, True)
+
+
+kernel(globals(), "max_pool2d(x, tuple kernel_size, tuple stride, tuple padding, tuple dilation, "
+       "bool ceil_mode, bool return_indices, y?, indices?)",
+       <Entry> max_pool2d[Argument32], <Entry> max_pool2d[Argument64])
+kernel(globals(), "max_pool2d_backward(dy, indices, tuple kernel_size, tuple stride, tuple padding, "
+       "tuple dilation, tuple x_shape, dx)",
+       <Entry> max_pool2d_backward[Argument32], <Entry> max_pool2d_backward[Argument64])
+kernel(globals(), "adaptive_max_pool2d(x, tuple output_size, bool return_indices, y?, indices?)",
+       <Entry> adaptive_max_pool2d[Argument32], <Entry> adaptive_max_pool2d[Argument64])
+kernel(globals(), "adaptive_max_pool2d_backward(dy, indices, tuple x_shape, dx)",
+       <Entry> adaptive_max_pool2d_backward[Argument32], <Entry> adaptive_max_pool2d_backward[Argument64])
+kernel(globals(), "avg_pool2d(x, tuple kernel_size, tuple stride, tuple padding, bool ceil_mode, "
+       "bool count_include_pad, int divisor_override?, y)",
+       <Entry> avg_pool2d[Argument32], <Entry> avg_pool2d[Argument64])
+kernel(globals(), "avg_pool2d_backward(dy, tuple kernel_size, tuple stride, tuple padding, bool count_include_pad, "
+       "int divisor_override?, tuple x_shape, dx)",
+       <Entry> avg_pool2d_backward[Argument32], <Entry> avg_pool2d_backward[Argument64])
+kernel(globals(), "adaptive_avg_pool2d(x, tuple output_size, y)",
+       <Entry> adaptive_avg_pool2d[Argument32], <Entry> adaptive_avg_pool2d[Argument64])
+kernel(globals(), "adaptive_avg_pool2d_backward(dy, tuple x_shape, dx)",
+       <Entry> adaptive_avg_pool2d_backward[Argument32], <Entry> adaptive_avg_pool2d_backward[Argument64])

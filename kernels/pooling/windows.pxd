@@ -1,9 +1,6 @@
 # cython: cdivision=True
 """Which elements the windows of one dimension cover."""
 
-from libc.stdlib cimport malloc
-
-
 cdef extern from "simd/pooling.h" nogil:
     ctypedef struct Strides "fastnn_strides":
         Py_ssize_t kernel, stride, padding, dilation
@@ -35,21 +32,23 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b if a > 0 else 0
 
 
-cdef inline int allocate(Axis* axis, Py_ssize_t size, Py_ssize_t count) except -1:
-    """Room for the tables, in one block that starts at ``begin``."""
+cdef inline Py_ssize_t axis_bytes(Py_ssize_t size, Py_ssize_t count) noexcept nogil:
+    """Memory for the tables of an axis."""
+    return 2 * (size + count) * sizeof(Py_ssize_t) + 2 * (count + 2 * MARGIN) * sizeof(double)
+
+
+cdef inline void lay_out(Axis* axis, Py_ssize_t size, Py_ssize_t count, char* memory) noexcept nogil:
+    """Give the tables their places."""
     cdef Py_ssize_t weights = count + 2 * MARGIN, o
-    cdef Py_ssize_t* block = <Py_ssize_t*> malloc(2 * (size + count) * sizeof(Py_ssize_t) + 2 * weights * sizeof(double))
-    axis.size, axis.count, axis.begin = size, count, block
-    if block == NULL:
-        raise MemoryError("pooling: no room for the tables of windows")
-    axis.end = block + count
-    axis.first = block + 2 * count
+    axis.size, axis.count = size, count
+    axis.begin = <Py_ssize_t*> memory
+    axis.end = axis.begin + count
+    axis.first = axis.begin + 2 * count
     axis.last = axis.first + size
     axis.divisor = <double*> (axis.last + size) + MARGIN
     axis.reciprocal = axis.divisor + weights
     for o in range(-MARGIN, 2 * weights - MARGIN):
         axis.divisor[o] = 1
-    return 0
 
 
 cdef inline void _complete(Axis* axis) noexcept nogil:
