@@ -120,3 +120,27 @@ def test_empty_batch(name):
     assert y.dtype == np.float32
     if name not in ("sum", "mean", "var"):
         assert 0 in y.shape
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, flag: F.sum(x, 1, keepdim=flag),
+        lambda x, flag: F.max(x, 1, keepdim=flag),
+        lambda x, flag: F.max_pool1d(x, 2, ceil_mode=flag),
+        lambda x, flag: F.avg_pool1d(x, 2, count_include_pad=flag),
+        lambda x, flag: F.adaptive_max_pool1d(x, 2, return_indices=flag),
+        lambda x, flag: F.dropout(x, 0.5, training=flag),
+        lambda x, flag: F.batch_norm(x, None, None, training=flag),
+    ],
+)
+@pytest.mark.parametrize("flag", [np.array([True, False]), "no", None, 2])
+def test_flags_are_true_or_false(call, flag):
+    with pytest.raises(TypeError, match=r"(keepdim|ceil_mode|count_include_pad|return_indices|training): expected True or False"):
+        call(np.ones((2, 3, 4)), flag)
+
+
+def test_maxout_into_given_memory(rng):
+    x, out = rng.standard_normal((3, 6)), np.empty((3, 2))
+    assert F.maxout(x, 3, out=out) is out
+    np.testing.assert_array_equal(out, x.reshape(3, 2, 3).max(2))

@@ -121,7 +121,11 @@ class Operations:
             return F.sum(self, dim, keepdim)
         axes = checks.axes("dim", dim, self.ndim) or tuple(range(self.ndim))
         numbers = self._data if self.dtype == np.bool_ else checks.index_array("input", self)
-        return self._new(np.asarray(np.sum(numbers, axis=axes if self.ndim else None, dtype=np.int64, keepdims=bool(keepdim))))
+        return self._new(
+            np.asarray(
+                np.sum(numbers, axis=axes if self.ndim else None, dtype=np.int64, keepdims=checks.flag("keepdim", keepdim))
+            )
+        )
 
     def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """``fastnn.functional.mean``; a mean of integers or booleans needs ``float()`` or ``double()`` first."""

@@ -206,7 +206,7 @@ def softsign(input: Any, *, out: Any = None) -> Any:
     return _apply(operators.softsign, input, out)
 
 
-def maxout(input: Any, pieces: int, dim: int = 1) -> Any:
+def maxout(input: Any, pieces: int, dim: int = 1, *, out: Any = None) -> Any:
     """The largest of each group of ``pieces`` neighbours along ``dim``: output j is the maximum of inputs j*pieces to (j+1)*pieces - 1.
 
     Ties give the gradient to the first. Source: Goodfellow et al., "Maxout Networks" (2013), section 2.
@@ -217,6 +217,7 @@ def maxout(input: Any, pieces: int, dim: int = 1) -> Any:
     pieces : int
         Divides the length of ``dim``.
     dim : int
+    out : array, optional
 
     Examples
     --------
@@ -232,4 +233,4 @@ def maxout(input: Any, pieces: int, dim: int = 1) -> Any:
     if x.shape[dim] % pieces:
         raise ValueError(f"pieces: expected a divisor of {x.shape[dim]}, the length of dimension {dim}, got {pieces}")
     groups = (*x.shape[:dim], x.shape[dim] // pieces, pieces, *x.shape[dim + 1 :])
-    return amax(reshape(x, groups), dim + 1)
+    return amax(reshape(x, groups), dim + 1, out=out)

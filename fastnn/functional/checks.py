@@ -92,6 +92,13 @@ def index_array(name: str, value: Any) -> Any:
     return result.astype(np.int64, copy=False)
 
 
+def flag(name: str, value: Any) -> bool:
+    """True or False, given as a bool or as 0 or 1."""
+    if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def check_ndim(name: str, value: Any, ndim: int | tuple[int, ...] | None) -> None:
     """Raise ValueError unless ``value`` has (one of) that many dimensions."""
     if ndim is None:

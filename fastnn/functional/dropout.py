@@ -46,7 +46,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     x = checks.array("input", input)
     p = checks.real("p", p, 0.0, 1.0)
     out = checks.out(out, tuple(x.shape), x.dtype)
-    if not training:
+    if not checks.flag("training", training):
         return checks.deliver(x, out)
     key = generator(rng).integers(2**63, size=1)
     if not isinstance(rng, (int, np.integer)):

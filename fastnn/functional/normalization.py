@@ -116,8 +116,9 @@ def batch_norm(
     """
     x = checks.array("input", input)
     N, C, L = _channels(x, 2)
-    mean = _running("running_mean", running_mean, x, C, bool(training))
-    var = _running("running_var", running_var, x, C, bool(training))
+    training = checks.flag("training", training)
+    mean = _running("running_mean", running_mean, x, C, training)
+    var = _running("running_var", running_var, x, C, training)
     w = checks.optional_array("weight", weight, (C,), x.dtype)
     b = checks.optional_array("bias", bias, (C,), x.dtype)
     momentum, eps = checks.real("momentum", momentum), _eps(eps)

@@ -52,7 +52,7 @@ def _windows(
     if any(p > k // 2 for p, k in zip(pad, kernel, strict=True)):
         raise ValueError(f"padding: expected at most half of kernel_size {kernel_size!r}, got {padding!r}")
     axes = zip(x.shape[2:], kernel, step, pad, spread, strict=True)
-    size = tuple([operators.output_length(*axis, bool(ceil_mode)) for axis in axes])
+    size = tuple([operators.output_length(*axis, checks.flag("ceil_mode", ceil_mode)) for axis in axes])
     if min(size) < 1:
         raise ValueError(
             f"kernel_size: {kernel_size!r} with dilation {dilation!r} does not fit into shape {tuple(x.shape[-dims:])} "
@@ -84,7 +84,7 @@ def _max_pool(
     x, batch = planes(input, dims)
     kernel, step, pad, spread, size = _windows(dims, x, kernel_size, stride, padding, dilation, ceil_mode)
     shape = (*batch, *size[2 - dims :])
-    arguments = (x, kernel, step, pad, spread, bool(ceil_mode), bool(return_indices))
+    arguments = (x, kernel, step, pad, spread, checks.flag("ceil_mode", ceil_mode), checks.flag("return_indices", return_indices))
     return deliver_max(operators.max_pool2d, arguments, shape, out)
 
 
@@ -188,7 +188,16 @@ def _avg_pool(
     kernel, step, pad, _, size = _windows(dims, x, kernel_size, stride, padding, 1, ceil_mode)
     shape = (*batch, *size[2 - dims :])
     out = checks.out(out, shape, x.dtype)
-    y = call(operators.avg_pool2d, x, kernel, step, pad, bool(ceil_mode), bool(count_include_pad), divisor)
+    y = call(
+        operators.avg_pool2d,
+        x,
+        kernel,
+        step,
+        pad,
+        checks.flag("ceil_mode", ceil_mode),
+        checks.flag("count_include_pad", count_include_pad),
+        divisor,
+    )
     return checks.deliver(reshape(y, shape), out)
 
 

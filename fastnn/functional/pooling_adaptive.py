@@ -33,7 +33,7 @@ def _adaptive_max_pool(dims: int, input: Any, output_size: OutputSize, return_in
     x, batch = planes(input, dims)
     size = _output_size(output_size, dims, x.shape[2:])
     shape = (*batch, *size[2 - dims :])
-    return deliver_max(operators.adaptive_max_pool2d, (x, size, bool(return_indices)), shape, out)
+    return deliver_max(operators.adaptive_max_pool2d, (x, size, checks.flag("return_indices", return_indices)), shape, out)
 
 
 def _adaptive_avg_pool(dims: int, input: Any, output_size: OutputSize, out: Any) -> Any:

@@ -66,7 +66,7 @@ def _check_choice(folded: Folded, input: Any) -> None:
 def _reduce(operator: Operator, input: Any, dim: Dims, keepdim: bool, out: Any, *attributes: Any) -> Any:
     """The first output of an operator that reduces."""
     x = checks.array("input", input)
-    folded = fold(x, dim, keepdim)
+    folded = fold(x, dim, checks.flag("keepdim", keepdim))
     if operator in (operators.amax, operators.amin):
         _check_choice(folded, x)
     out = checks.out(out, folded.shape, x.dtype)
@@ -159,7 +159,7 @@ def _extremum(operator: Operator, input: Any, dim: int | None, keepdim: bool) ->
     """Values alone, or values and indices along one dimension."""
     x = checks.array("input", input)
     along = None if dim is None else checks.axis("dim", dim, len(x.shape))
-    folded = fold(x, along, keepdim and dim is not None)
+    folded = fold(x, along, checks.flag("keepdim", keepdim) and dim is not None)
     _check_choice(folded, x)
     values, indices = call(operator, folded.x)
     if dim is None:
