@@ -5,16 +5,11 @@ from __future__ import annotations
 import ast
 import copy
 import functools
-import hashlib
-import importlib.util
 import inspect
 import math
 import numbers
-import os
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -25,6 +20,7 @@ from fastnn.functional import checks
 from fastnn.kernels import Cost, Operator
 
 from .derivative import definition, differentiate, refuse
+from .generated import generated_module
 
 NUMPYS = {  # NumPy's names of math's functions
     **{name: name for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "fabs", "floor", "ceil", "trunc")},
@@ -227,8 +223,7 @@ def _python_functions(write: Callable[..., str]) -> dict[str, Any]:
 
 
 def _numba_module(name: str, write: Callable[..., str], source: _Source) -> ModuleType:
-    """The loops in Numba, from a file that is named by all that it says, so that the machine code can be kept."""
-    numba_support = importlib.import_module("fastnn.kernels.numba_support")
+    """The loops in Numba."""
     arguments, items = (
         ", ".join((*source.arrays, *source.numbers)),
         ", ".join((*[f"{a}[i__]" for a in source.arrays], *source.numbers)),
@@ -241,23 +236,7 @@ def _numba_module(name: str, write: Callable[..., str], source: _Source) -> Modu
     for number in range(len(source.arrays)):
         loop = f"    for i__ in range(dx__.size):\n        dx__[i__] = dy__[i__] * function__partial_{number}({items})"
         lines.append(f"@kernel__\ndef run__{number}(dy__, {arguments}, dx__):\n{loop}")
-    text = "\n".join(lines) + "\n"
-    file = Path(numba_support.cache_folder()) / "operators" / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            new = file.with_suffix(f".{os.getpid()}")
-            new.write_text(text, encoding="utf-8")
-            new.replace(file)
-        specification = importlib.util.spec_from_file_location(f"fastnn_operator_{file.stem}", file)
-        assert specification is not None and specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[module.__name__] = module  # Numba finds the functions of its files by their module's name
-        specification.loader.exec_module(module)
-    except OSError:  # no folder that can be written to
-        module = ModuleType(f"fastnn_operator_{name}")
-        exec(compile(text, "<fastnn.operator>", "exec"), vars(module))
-    return module
+    return generated_module(name, "\n".join(lines) + "\n")
 
 
 def _flat(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> list[np.ndarray]:

@@ -14,10 +14,9 @@ from fastnn.optim import Optimizer
 from fastnn.random import seeding
 
 from .clipping import add_clipping
-from .explain import traced
 from .gradients import add_backward
 from .graph import Graph, Value
-from .passes import drop_dead_code, fuse_epilogues
+from .passes import improve
 from .program import Program
 from .trace import trace
 from .update import Update
@@ -37,6 +36,8 @@ class Compiled:
         The optimiser's calls, where the program makes them.
     written : list of array
         The model's and optimiser's memory that the program writes to.
+    traced : Graph
+        The graph before its passes.
     notes : list of str
         One line for each pass.
     """
@@ -47,7 +48,8 @@ class Compiled:
         self._model, self._members = model, _members(model)
         self._seeding = seeding["number"]
         self._generation, self._settings = generation["number"], generation["settings"]
-        self.notes = [traced(graph), drop_dead_code(graph), fuse_epilogues(graph)]
+        self.traced = graph.copy()
+        self.notes = improve(graph)
         self.program = Program(graph)
         self.notes.append(self.program.layout.explain())
         outputs = [value for node in graph.nodes for value in node.outputs if value is not None and value.is_bound]

@@ -5,37 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 from .graph import Graph, Node, Value
+from .memory import plan_memory
 
 COLOURS = {"forward": "lightblue", "backward": "lightsalmon", "update": "lightgreen"}
 
 
-def traced(graph: Graph) -> str:
-    """The calls as the model made them, in one line."""
-    return "traced: " + ", ".join(node.operator.name for node in graph.nodes if not node.is_view)
-
-
-def explain(key: tuple[Any, ...], notes: list[str], graph: Graph) -> str:
-    """The calls of one program with their costs, and what the passes did.
+def explain(key: tuple[Any, ...], traced: Graph, notes: list[str], graph: Graph) -> str:
+    """The calls of one program before and after its passes, with their costs, and what each pass did.
 
     Parameters
     ----------
     key : tuple
         The kind of program, and the shapes and dtypes of its inputs.
+    traced : Graph
+        What the model, the loss, their gradients and the optimiser came to.
     notes : list of str
-        What the model did, and one line for each pass.
+        One line for each pass.
     graph : Graph
+        After the passes.
     """
     kind, *arguments, _ = key
     inputs = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in arguments)
+    return "\n".join([f"{kind}({inputs})", *_table("before", traced), *(f"  {note}" for note in notes), *_table("after", graph)])
+
+
+def _table(title: str, graph: Graph) -> list[str]:
+    """A line for each call, and their sums before."""
     calls = [node for node in graph.nodes if not node.is_view]
-    lines = [f"{kind}({inputs}): {len(calls)} calls", *(f"  {note}" for note in notes)]
-    lines.append(f"  {'call':<32}{'phase':<10}{'output':<24}{'flops':>14}{'bytes':>14}")
-    for node in calls:
-        cost = _cost(node)
+    costs = [_cost(node) for node in calls]
+    flops, moved = sum(cost.flops for cost in costs), sum(cost.bytes for cost in costs)
+    size = plan_memory(graph).size
+    lines = [
+        f"  {title}: {len(calls)} calls, {flops:,} flops, {moved:,} bytes read and written, an arena of {size:,} bytes",
+        f"    {'call':<30}{'phase':<10}{'output':<24}{'flops':>14}{'bytes':>14}",
+    ]
+    for node, cost in zip(calls, costs, strict=True):
         output = next((value for value in node.outputs if value is not None), None)
         shape = "" if output is None else f"{output.dtype}{list(output.shape)}"
-        lines.append(f"  {node.operator.name:<32}{node.phase:<10}{shape:<24}{cost.flops:>14,}{cost.bytes:>14,}")
-    return "\n".join(lines)
+        lines.append(f"    {node.operator.name:<30}{node.phase:<10}{shape:<24}{cost.flops:>14,}{cost.bytes:>14,}")
+    return lines
 
 
 def _cost(node: Node) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -180,6 +181,20 @@ class Graph:
         node.outputs = tuple(outputs)
         self.nodes.append(node)
         return outputs
+
+    def copy(self) -> Graph:
+        """A graph with nodes of its own and the same values."""
+        other = Graph()
+        other.nodes = [Node(n.operator, n.inputs, n.attributes, n.outputs, n.owner, n.phase) for n in self.nodes]
+        other.inputs, other.outputs = list(self.inputs), list(self.outputs)
+        other.class_checks, other.counters = self.class_checks, self.counters
+        return other
+
+    def readers(self) -> Counter[int]:
+        """How often each value is read, by its ``id``; being an output counts."""
+        found = Counter(id(value) for node in self.nodes for value in node.inputs if value is not None)
+        found.update(id(value) for value in self.outputs)
+        return found
 
     def bound(self) -> list[Value]:
         """Every value whose memory belongs to somebody else, each once."""

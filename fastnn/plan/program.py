@@ -145,10 +145,14 @@ class Program:
             self._generation = number
         return number == self._generation
 
+    def place(self, node: Node, index: int) -> tuple[int, int]:
+        """The number of a node's call, and of the argument that is one of its attributes."""
+        call, first = self.places[id(node)]
+        return call, first + index
+
     def set_attribute(self, node: Node, index: int, value: Any) -> None:
         """Give a call another attribute from now on."""
-        call, first = self.places[id(node)]
-        self.executor.set(call, first + index, value)
+        self.executor.set(*self.place(node, index), value)
         node.attributes = (*node.attributes[:index], value, *node.attributes[index + 1 :])
 
     def run(self) -> None:

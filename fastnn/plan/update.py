@@ -45,7 +45,12 @@ class Update:
             )  # fmt: skip
             self.members.append((parameter, groups[id(parameter)], graph.nodes[-1]))
         self._states = [(parameter, optimizer.state.get(parameter)) for parameter, *_ in self.members]
-        self._options: list[Any] = []
+        self._options: list[dict[str, Any]] = []
+        self._counts: list[tuple[dict[str, Any], Node, int | None]] = [
+            (state, node, node.operator.attributes.index("step") if "step" in node.operator.attributes else None)
+            for (_, _, node), (_, state) in zip(self.members, self._states, strict=True)
+            if state is not None and "step" in state
+        ]
         self._fresh = True
 
     def is_current(self) -> bool:
@@ -69,61 +74,49 @@ class Update:
         """Put the attributes of the next step into the calls."""
         if self._fresh:  # made for this very step
             self._fresh = False
-            return
-        options = self._current_options()
-        if options == self._options and self._is_steady():
-            for parameter, _, node in self.members:
-                if "step" in self.state.get(parameter, ()):
-                    self._set(program, node, "step", self.optimizer.count(parameter))
-            return
-        for parameter, group, node in self.members:
-            attributes = self.optimizer.rule(parameter, group).attributes
-            for index, value in enumerate(attributes):
-                if value is not node.attributes[index]:
-                    program.set_attribute(node, index, value)
-        self._options = options
+        elif self._is_settled():
+            self.count(program, 1)
+        else:
+            for parameter, group, node in self.members:
+                attributes = self.optimizer.rule(parameter, group).attributes
+                for index, value in enumerate(attributes):
+                    if value is not node.attributes[index]:
+                        program.set_attribute(node, index, value)
+            self._options = self._current_options()
 
     def growing(self, program: Program) -> list[tuple[int, int]] | None:
         """Where the calls' step counts stand, if nothing else changes from step to step; None where more does."""
-        if self._fresh or self._current_options() != self._options or not self._is_steady():
+        if not self._is_settled():
             return None
-        found = []
-        for _, _, node in self.members:
-            if "step" in node.operator.attributes:
-                call, first = program.places[id(node)]
-                found.append((call, first + node.operator.attributes.index("step")))
-        return found
+        return [program.place(node, index) for _, node, index in self._counts if index is not None]
 
     def shortcut(self, program: Program) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
         """The options that a step depends on, and the counts that grow with it; None where a step changes more."""
-        if self._fresh or self._current_options() != self._options or not self._is_steady():
+        if not self._is_settled():
             return None
-        groups = self.optimizer.param_groups
-        copied = [(group, key, list(v) if isinstance(v, list) else v) for group in groups for key, v in group.items()]
-        options = tuple([item for item in copied if item[1] != "params"])
-        steps = []
-        for parameter, _, node in self.members:
-            if "step" in self.state.get(parameter, ()):
-                call, first = program.places[id(node)]
-                at = node.operator.attributes.index("step") if "step" in node.operator.attributes else -1
-                steps.append((call if at >= 0 else -1, first + at, self.state[parameter]))
-        return options, tuple(steps)
+        options = [
+            (group, key, value)
+            for group, known in zip(self.optimizer.param_groups, self._options, strict=True)
+            for key, value in known.items()
+        ]
+        steps = [(*((-1, -1) if index is None else program.place(node, index)), state) for state, node, index in self._counts]
+        return tuple(options), tuple(steps)
 
     def count(self, program: Program, steps: int) -> None:
-        """Note that many steps were made whose counts grew by themselves."""
-        for parameter, _, node in self.members:
-            state = self.state.get(parameter, {})
-            if "step" in state:
-                state["step"] += steps
-                self._set(program, node, "step", state["step"])
+        """Note that many steps whose counts grow by themselves."""
+        for state, node, index in self._counts:
+            state["step"] += steps
+            if index is not None:
+                program.set_attribute(node, index, state["step"])
 
-    def _set(self, program: Program, node: Node, name: str, value: Any) -> None:
-        if name in node.operator.attributes:
-            program.set_attribute(node, node.operator.attributes.index(name), value)
-
-    def _current_options(self) -> list[Any]:
+    def _is_settled(self) -> bool:
+        """Whether the next step differs from the last one in nothing but its count."""
         groups = self.optimizer.param_groups
-        return [[list(v) if isinstance(v, list) else v for key, v in group.items() if key != "params"] for group in groups]
+        return not self._fresh and self._current_options() == self._options and all(map(self.optimizer.is_steady, groups))
 
-    def _is_steady(self) -> bool:
-        return all(self.optimizer.is_steady(group) for group in self.optimizer.param_groups)
+    def _current_options(self) -> list[dict[str, Any]]:
+        """The options of each group, as they are now."""
+        return [
+            {key: list(value) if isinstance(value, list) else value for key, value in group.items() if key != "params"}
+            for group in self.optimizer.param_groups
+        ]

@@ -1,0 +1,36 @@
+"""Modules of generated code, in files that are named by all that they say, so that Numba can keep their machine code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+def generated_module(name: str, text: str) -> ModuleType:
+    """The module with the source ``text``, from Numba's cache folder; without a file where no folder can be written to.
+
+    The folder's name is the hash of Numba's version, the processor's level and the sources that the code may call, the file's that of
+    ``text``: machine code of anything else is never found.
+    """
+    support = importlib.import_module("fastnn.kernels.numba_support")
+    file = Path(support.cache_folder()) / "operators" / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            new = file.with_suffix(f".{os.getpid()}")
+            new.write_text(text, encoding="utf-8")
+            new.replace(file)
+        specification = importlib.util.spec_from_file_location(f"fastnn_operator_{file.stem}", file)
+        assert specification is not None and specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[module.__name__] = module  # Numba finds the functions of its files by their module's name
+        specification.loader.exec_module(module)
+    except OSError:
+        module = ModuleType(f"fastnn_operator_{name}")
+        exec(compile(text, "<fastnn.operator>", "exec"), vars(module))
+    return module
