@@ -93,6 +93,7 @@ def index(value: Any, key: tuple[Any, ...]) -> Any:
 
 def cat(values: Sequence[Any], dim: int) -> Any:
     """Values end to end along one dimension."""
+    check_room([sum(math.prod(value.shape) for value in values)])
     if is_float(values[0]):
         return values[0] if len(values) == 1 else F.cat(list(values), dim)
     return np.concatenate([numbers(value) for value in values], dim)

@@ -76,7 +76,9 @@ def split(node: Node, x: Any, sizes: Any = None) -> Any:
     axis = axis_of(node["axis"], len(x.shape))
     parts = node.get("split") if sizes is None else integers(sizes)
     if parts is None:
-        count = node.get("num_outputs") or len(node.outputs)
+        count = len(node.outputs)
+        if node.get("num_outputs", count) != count:
+            raise ValueError(f"num_outputs: expected {count}, got {node['num_outputs']}")
         step = -(-x.shape[axis] // count)
         parts = [max(min(step, x.shape[axis] - i * step), 0) for i in range(count)]
     if sum(parts) != x.shape[axis] or any(n < 0 for n in parts) or len(parts) != len(node.outputs):
