@@ -75,7 +75,8 @@ cdef class Executor:
     cdef int prepare(self, Py_ssize_t number, function, arguments) except -1:
         """Keep a call, and add it to the last piece where both can be computed as one."""
         cdef Call* call = &self.calls[number]
-        cdef Kernel kernel = kernel_of(function)
+        cdef bint fits = all([not isinstance(v, cnp.ndarray) or cnp.PyArray_NDIM(v) <= MOST_NUMBERS for v in arguments])
+        cdef Kernel kernel = kernel_of(function) if fits else None
         cdef Piece* last = &self.pieces[self.pieces_count - 1] if self.pieces_count > 0 else NULL
         cdef Together together = NULL
         cdef Py_ssize_t i
