@@ -50,25 +50,26 @@ class Network(Module):
         self._bytes = sum(reading.to_array(t).nbytes for t in graph.initializer)
         self._constants: dict[str, np.ndarray] = {}
         self._places: dict[str, tuple[Module, str]] = {}
-        self._enter_initializers(model, nodes)
-        self._steps = _schedule(nodes, self.output_names)
+        statistics = {name for node in nodes if node.kind == "BatchNormalization" for name in node.inputs[3:5]}
+        for tensor in graph.initializer:
+            self._enter(tensor.name, reading.to_array(tensor), tensor.name in statistics, bool(tensor.dims))
+        for node in nodes:
+            if node.kind == "Constant":
+                self._enter(node.outputs[0], TABLE["Constant"].function(node), False, False)
+        self._steps = _schedule([node for node in nodes if node.kind != "Constant"], self.output_names)
         self.eval()
 
-    def _enter_initializers(self, model: ModelProto, nodes: list[Node]) -> None:
-        statistics = {name for node in nodes if node.kind == "BatchNormalization" for name in node.inputs[3:5]}
-        for tensor in model.graph.initializer:
-            array = reading.to_array(tensor)
-            if array.dtype not in checks.FLOATS:
-                self._constants[tensor.name] = array
-                continue
-            owner, name = self._home(tensor.name)
-            if array.ndim == 0:
-                owner.register_buffer(name, array, persistent=False)
-            elif tensor.name in statistics:
-                owner.register_buffer(name, array)
-            else:
-                owner.register_parameter(name, Parameter(array))
-            self._places[tensor.name] = (owner, name)
+    def _enter(self, full: str, array: np.ndarray, is_statistic: bool, is_state: bool) -> None:
+        """Keep an array of the file: as a parameter, as a buffer, or, where it is no state, as a constant of the present precision."""
+        if array.dtype not in checks.FLOATS:
+            self._constants[full] = array
+            return
+        owner, name = self._home(full)
+        if is_state and not is_statistic:
+            owner.register_parameter(name, Parameter(array))
+        else:
+            owner.register_buffer(name, array, persistent=is_state)
+        self._places[full] = (owner, name)
 
     def _home(self, name: str) -> tuple[Module, str]:
         """The submodule and the attribute for an initializer of this name."""

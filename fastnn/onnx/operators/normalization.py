@@ -41,12 +41,8 @@ def instance_norm(node: Node, x: Any, scale: Any, bias: Any) -> Any:
 
 @implements("GroupNormalization")
 def group_norm(node: Node, x: Any, scale: Any, bias: Any) -> Any:
-    """Of groups of channels; before version 21 scale and bias are of each group."""
-    groups = node["num_groups"]
-    if node.version < 21:
-        each = x.shape[1] // max(groups, 1)
-        scale, bias = (F.index(value, (np.repeat(np.arange(groups), each),)) for value in (scale, bias))
-    return F.group_norm(x, groups, scale, bias, node["epsilon"])
+    """Of groups of channels."""
+    return F.group_norm(x, node["num_groups"], scale, bias, node["epsilon"])
 
 
 @implements("LayerNormalization", results=(like(0), always(np.float32), always(np.float32)))
