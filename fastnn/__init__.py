@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from . import init, io, nn, optim
     from .custom import operator
     from .io import load, save
-    from .measure import scaling
+    from .measure import profile, scaling
     from .training import compile, fit
 
 __all__ = [
     "Function", "Tensor", "cat", "compile", "enable_grad", "exp", "fit", "functional", "get_num_threads", "gradcheck", "init", "io",
-    "jacobian", "load", "log", "manual_seed", "matmul", "maximum", "minimum", "nn", "no_grad", "operator", "optim", "random", "save",
-    "scaling", "set_convolution_precision", "set_flush_denormal", "set_num_threads", "show_config", "stack", "tensor", "use_backend",
-    "vjp", "where",
+    "jacobian", "load", "log", "manual_seed", "matmul", "maximum", "minimum", "nn", "no_grad", "operator", "optim", "profile", "random",
+    "save", "scaling", "set_convolution_precision", "set_flush_denormal", "set_num_threads", "show_config", "stack", "tensor",
+    "use_backend", "vjp", "where",
 ]  # fmt: skip
 
 
 # Imported when they are asked for: half of what an import costs, and a project that takes only the kernels needs none of it.
 _LAZY = {
-    "compile": "training", "fit": "training", "load": "io", "operator": "custom", "save": "io", "scaling": "measure",
+    "compile": "training", "fit": "training", "load": "io", "operator": "custom", "profile": "measure", "save": "io",
+    "scaling": "measure",
     "init": None, "io": None, "nn": None, "optim": None,
 }  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fastnn import nn
@@ -35,35 +37,32 @@ def recipe(kind: str, data: Dataset) -> Recipe:
     return {"linear": Recipe(60, 16, 1e-2), "mlp": Recipe(60, 16, 5e-3), "cnn": Recipe(60, 16, 5e-3)}[kind]
 
 
-def build(kind: str, data: Dataset) -> nn.Sequential:
-    """A new network for the rows and classes of ``data``.
+def build(kind: str, shape: Sequence[int], outputs: int) -> nn.Sequential:
+    """A new network for rows of a shape, which are images where it has three dimensions.
 
     Raises
     ------
     ValueError
         Where a CNN is wanted for rows that are no images, or images too small for it.
     """
-    shape = data.x_train.shape[1:]
     if kind == "cnn":
-        return _cnn(data, shape)
-    size = 1
-    for n in shape:
-        size *= n
+        return _cnn(shape, outputs)
+    has_images, size = len(shape) == 3, math.prod(shape)
     if kind == "linear":
-        return nn.Sequential(nn.Flatten(), nn.Linear(size, data.outputs))
-    width = 32 if not data.has_images else 256 if size > 400 else 128
-    rate = 0.3 if data.has_images else 0.1
+        return nn.Sequential(nn.Flatten(), nn.Linear(size, outputs))
+    width = 32 if not has_images else 256 if size > 400 else 128
+    rate = 0.3 if has_images else 0.1
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(size, width), nn.ReLU(), nn.Dropout(rate),
         nn.Linear(width, width), nn.ReLU(), nn.Dropout(rate),
-        nn.Linear(width, data.outputs),
+        nn.Linear(width, outputs),
     )  # fmt: skip
 
 
-def _cnn(data: Dataset, shape: tuple[int, ...]) -> nn.Sequential:
-    if not data.has_images:
-        raise ValueError(f"--model cnn: needs images, but a row of {data.name} is {shape[0]} numbers; use linear or mlp")
+def _cnn(shape: Sequence[int], outputs: int) -> nn.Sequential:
+    if len(shape) != 3:
+        raise ValueError(f"--model cnn: needs images, but a row is {math.prod(shape)} numbers; use linear or mlp")
     channels, height, width = shape
     if min(height, width) < 4:
         raise ValueError(f"--model cnn: needs images of at least 4 x 4, got {height} x {width}")
@@ -77,5 +76,5 @@ def _cnn(data: Dataset, shape: tuple[int, ...]) -> nn.Sequential:
         *pooled,
         nn.Flatten(), nn.Dropout(0.25),
         nn.Linear(features, 128), nn.ReLU(), nn.Dropout(0.5),
-        nn.Linear(128, data.outputs),
+        nn.Linear(128, outputs),
     )  # fmt: skip

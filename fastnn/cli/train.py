@@ -7,7 +7,6 @@ import contextlib
 import json
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,12 @@ import fastnn
 from fastnn import distributed, nn, optim, random
 from fastnn.data import NAMES, Dataset, load_dataset
 from fastnn.kernels.operator import BACKENDS
-from fastnn.measure import KernelCheck, StepCost, layer_costs, verify
+from fastnn.measure import KernelCheck, Profile, profile, verify
+from fastnn.measure.profiling import PHASES
 from fastnn.training import Callback, LearningRateSchedule, Run, WeightAverage, accuracy, fit, predict
 
 from . import networks
+from .arguments import check_target, positive_float, positive_int
 from .console import print_table
 
 OPTIMIZERS = {
@@ -38,13 +39,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--model", choices=networks.MODELS, help="by default cnn for images, mlp for classes, linear for a regression"
     )
-    parser.add_argument("--epochs", type=_positive_int, metavar="N")
-    parser.add_argument("--batch-size", type=_positive_int, metavar="N")
+    parser.add_argument("--epochs", type=positive_int, metavar="N")
+    parser.add_argument("--batch-size", type=positive_int, metavar="N")
     parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="adamw", help="default: adamw")
-    parser.add_argument("--lr", type=_positive_float, metavar="RATE", help="largest learning rate (it rises, then falls)")
+    parser.add_argument("--lr", type=positive_float, metavar="RATE", help="largest learning rate (it rises, then falls)")
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the split, the weights and the order (default: 0)")
     parser.add_argument("--backend", choices=BACKENDS, help="run on this backend")
-    parser.add_argument("--threads", type=_positive_int, metavar="N")
+    parser.add_argument("--threads", type=positive_int, metavar="N")
     parser.add_argument("--eager", action="store_true", help="run the model's own Python at each step instead of a plan")
     parser.add_argument(
         "--plot", metavar="FILE", help="draw loss curves, confusion matrix, weights or filters (.png, .svg, .pdf)"
@@ -54,23 +55,10 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
-    return int(text)
-
-
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
     return int(text)
-
-
-def _positive_float(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dataset and options.dataset not in NAMES:
         raise ValueError(f"no data set is called {options.dataset!r}; expected one of {', '.join(NAMES)}, or --data PATH")
     for option, needed in (("plot", "matplotlib"), ("save", "safetensors")):
-        _check_target(option, getattr(options, option), needed)
+        check_target(option, getattr(options, option), needed)
     comm = distributed.world()
     if options.threads:
         fastnn.set_num_threads(options.threads)
@@ -94,27 +82,11 @@ def run(options: argparse.Namespace) -> int:
         return _run(options, comm)
 
 
-def _check_target(option: str, target: str | None, package: str) -> None:
-    """What would fail at the end had better fail before the training."""
-    from importlib.util import find_spec
-
-    if target is None:
-        return
-    if find_spec(package) is None:
-        raise ImportError(f"--{option} needs {package}: pip install 'fastnn[train]'")
-    if not Path(target).absolute().parent.is_dir() or Path(target).is_dir():
-        raise ValueError(f"--{option}: no file can be written at {target}")
-    if option == "plot":
-        from fastnn.plotting import check_format
-
-        check_format(target)
-
-
 def _run(options: argparse.Namespace, comm: Any) -> int:
     data = load_dataset(options.data or options.dataset or "digits", seed=options.seed)
     random.manual_seed(options.seed)
     kind = options.model or networks.default_model(data)
-    model, plan = networks.build(kind, data), networks.recipe(kind, data)
+    model, plan = networks.build(kind, data.x_train.shape[1:], data.outputs), networks.recipe(kind, data)
     epochs, batch_size = options.epochs or plan.epochs, min(options.batch_size or plan.batch_size, len(data.x_train))
     lr = options.lr or plan.lr
     loss = nn.CrossEntropyLoss() if data.classes else nn.MSELoss()
@@ -143,9 +115,8 @@ def _run(options: argparse.Namespace, comm: Any) -> int:
         return 0
     word = "interrupted after" if history.interrupted else "trained"
     print(f"{word} {history.epochs} epochs in {history.seconds:.1f} s")
-    batch = data.x_train[:batch_size], data.y_train[:batch_size]
     _print_checks(checks)
-    _print_costs(layer_costs(model, *batch, loss, optimizer), batch_size)
+    _print_costs(_profile(model, data.x_train[:batch_size], data.y_train[:batch_size], loss, optimizer, options.eager))
     prediction = predict(model, data.x_test)
     if options.plot:
         from fastnn.plotting import plot_training
@@ -173,24 +144,26 @@ def _print_checks(checks: list[KernelCheck]) -> None:
     )
 
 
-def _print_costs(cost: StepCost, batch_size: int) -> None:
+def _profile(model: nn.Module, x: np.ndarray, y: np.ndarray, loss: nn.Module, optimizer: Any, eager: bool) -> Profile:
+    """What a step costs in the way in which the network was trained."""
+    if eager:
+        return profile(model, x, loss=loss, optimizer=optimizer, target=y, roofline=False, budget=0.5)
+    return profile(fastnn.compile(model, loss, optimizer), x, target=y, roofline=False, budget=0.5)
+
+
+def _print_costs(found: Profile) -> None:
     rows = []
-    for layer in cost.layers:
+    for layer in found.layers:
         cells = [f"{layer.name} {layer.kind}".strip()]
-        for phase in ("forward", "backward", "update"):
-            cells += [_milliseconds(layer.seconds[phase]), _megaflops(layer.flops[phase])]
-        rows.append([*cells, f"{layer.total / cost.seconds:.1%}"])
-    rows.append(["Python, between the kernels", *["-"] * 6, f"{cost.outside / cost.seconds:.1%}"])
+        for phase in PHASES:
+            part = layer.parts.get(phase)
+            cells += (
+                ["-", "-"] if part is None else [f"{part.seconds * 1e3:.3f}", f"{part.flops / 1e6:.3f}" if part.flops else "-"]
+            )
+        rows.append([*cells, found.scaled(layer.seconds)])
+    rows.append([found.between, *["-"] * 6, found.scaled(found.rest)])
     columns = ["layer", "forward ms", "MFLOP", "backward ms", "MFLOP", "update ms", "MFLOP", "share"]
-    print_table(f"Cost of a step of {batch_size} rows: {cost.seconds * 1e3:.2f} ms", columns, rows)
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3f}" if seconds else "-"
-
-
-def _megaflops(flops: int) -> str:
-    return f"{flops / 1e6:.3f}" if flops else "-"
+    print_table(f"Cost of a step of {found.input_shape[0]} rows: {found.total * 1e3:.2f} ms", columns, rows)
 
 
 class _Save(Callback):

@@ -1,6 +1,6 @@
 """Measuring: what each layer costs, whether each kernel agrees with the reference, and which of several functions is faster."""
 
-from .costs import LayerCost, StepCost, layer_costs
+from .profiling import Profile, profile
 from .roofline import Roofline, machine_roofline
 from .scaling_result import Scaling
 from .scaling_study import scaling
@@ -8,6 +8,6 @@ from .timing import Race, Ratio, Timing, interleaved, paired_ratio, pinned, summ
 from .verification import KernelCheck, verify
 
 __all__ = [
-    "KernelCheck", "LayerCost", "Race", "Ratio", "Roofline", "Scaling", "StepCost", "Timing", "interleaved", "layer_costs",
-    "machine_roofline", "paired_ratio", "pinned", "scaling", "summarize", "verify",
+    "KernelCheck", "Profile", "Race", "Ratio", "Roofline", "Scaling", "Timing", "interleaved", "machine_roofline", "paired_ratio",
+    "pinned", "profile", "scaling", "summarize", "verify",
 ]  # fmt: skip

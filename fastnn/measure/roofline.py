@@ -65,11 +65,11 @@ class Roofline:
 
     def flops_per_second(self, dtype: str = "float32", threads: int | None = None) -> float:
         """The peak for ``dtype`` on so many threads (by default those that fastnn may use)."""
-        return self.peak[checks.choice("dtype", dtype, DTYPES)][self._nearest(threads)]
+        return self.peak[checks.choice("dtype", dtype, DTYPES)][self.nearest(threads)]
 
     def transfer(self, nbytes: float, threads: int | None = None) -> float:
         """The seconds that it takes at least to read so many bytes: what fits into a cache comes from there, the rest from further away."""
-        count = self._nearest(threads)
+        count = self.nearest(threads)
         seconds, inside = 0.0, 0.0
         for level, rates in self.bandwidth.items():
             reach = self.sizes.get(level, math.inf) * (count if level in OWN else 1)
@@ -89,7 +89,7 @@ class Roofline:
         """
         return max(flops / self.flops_per_second(dtype, threads), self.transfer(nbytes, threads))
 
-    def _nearest(self, threads: int | None) -> int:
+    def nearest(self, threads: int | None) -> int:
         """The largest number of threads that was measured and is not more than asked for."""
         wanted = get_num_threads() if threads is None else checks.integer("threads", threads, 1)
         return max([number for number in self.threads if number <= wanted], default=self.threads[0])

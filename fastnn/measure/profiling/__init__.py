@@ -1,6 +1,6 @@
 """What each layer of a network costs: time, work, memory, and how near to the machine's limit it comes."""
 
 from .measurement import profile
-from .result import Layer, Part, Profile
+from .result import PHASES, Layer, Part, Profile
 
-__all__ = ["Layer", "Part", "Profile", "profile"]
+__all__ = ["PHASES", "Layer", "Part", "Profile", "profile"]

@@ -23,7 +23,7 @@ from ..timing import Race
 from .result import PHASES, Layer, Part, Profile
 from .steps import Described, EagerSteps, Key, PlanSteps, Steps
 
-QUIET = 0.2  # the share of the steps that counts: the fastest, which nothing disturbed
+QUIET = (0.05, 0.15)  # the steps that count, by rank: those around the 10 % quantile, so that rows sum up to a step
 CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
@@ -36,6 +36,7 @@ def profile(
     optimizer: Any = None,
     target: Any = None,
     training: bool = True,
+    compiled: bool = False,
     roofline: Roofline | bool = True,
     budget: float = 1.0,
     seed: Any = 0,
@@ -59,6 +60,8 @@ def profile(
         By default random classes for losses that want them, else random numbers in [0, 1).
     training : bool
         False measures predictions in evaluation mode.
+    compiled : bool
+        Make a plan of the model first; steps of training then need an optimiser.
     roofline : Roofline or bool
         The machine's limits; True has them measured once (some seconds) and kept, False leaves them out.
     budget : float
@@ -100,6 +103,12 @@ def profile(
         model.train()
     else:
         model.eval()
+    if compiled and plan is None:
+        if y is not None and optimizer is None:
+            raise ValueError(
+                "optimizer: a plan trains with one; expected an optimiser, training=False or compiled=False, got None"
+            )
+        plan = Plan(model, loss, optimizer)
     limits = machine_roofline() if roofline is True else roofline or None
     steps: Steps = EagerSteps(model, loss, optimizer, x, y) if plan is None else PlanSteps(plan, x, y)
     return _measure(steps, _Names(model, loss, optimizer), x, str(dtype), limits, budget, y is not None)
@@ -197,7 +206,8 @@ def _measure(
     keys = list(dict.fromkeys(call.key for call in described))
     seconds = np.array([[found.get(key, 0) for key in keys] for found, _ in timed]).reshape(len(timed), len(keys)) * 1e-9
     totals = np.array([total for _, total in timed]) * 1e-9
-    quiet = np.argsort(totals, kind="stable")[: max(1, int(QUIET * len(totals)))]
+    first, last = (int(share * len(totals)) for share in QUIET)
+    quiet = np.argsort(totals, kind="stable")[first : max(last, first + 1)]
     rows: dict[str, dict[str, Part]] = {}
     members: dict[tuple[str, str], list[int]] = {}
     for index, key in enumerate(keys):
@@ -210,12 +220,9 @@ def _measure(
         for name in sorted(rows, key=names.order)
     ]
     kernels = float(seconds[quiet].sum(axis=1).mean())
-    facts = {
-        "input": "x".join(map(str, x.shape)), "dtype": dtype, "threads": str(get_num_threads()), "processor": machine.processor(),
-    }  # fmt: skip
     return Profile(
         layers, max(float(totals[quiet].mean()) - kernels, 0.0), steps.between, outside.seconds, outside.spread, len(timed),
-        _clock(len(described)), steps.kind, training, facts, steps.arena, limits, dtype,
+        _clock(len(described)), steps.kind, training, x.shape, get_num_threads(), machine.processor(), steps.arena, limits, dtype,
     )  # fmt: skip
 
 

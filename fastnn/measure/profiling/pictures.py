@@ -47,7 +47,8 @@ def draw_roofline(axes: Any, profile: Profile, machine: Roofline) -> None:
         if part.flops and part.seconds
     ]
     intensities = [part.intensity for *_, part in points] or [1.0]
-    peak, count = machine.flops_per_second(profile.dtype), machine.threads[-1]
+    count = machine.nearest(profile.threads)
+    peak = machine.flops_per_second(profile.dtype, count)
     slopes = {level: rates[count] for level, rates in machine.bandwidth.items()}
     left, right = min(*intensities, 0.1) / 2, max(*intensities, peak / slopes[MAIN]) * 3
     for level, rate in slopes.items():
@@ -102,7 +103,7 @@ def draw_bars(axes: Any, profile: Profile) -> None:
         )  # fmt: skip
     axes.set_yticks(range(len(names)), names, fontsize="small")
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.set_xlim(0, 1.12 * max(*starts, profile.rest * scale))
     axes.set(xlabel=unit, title=f"Time of each layer: {profile.seconds * scale:.3g} {unit} a step" + _legend(profile))
     if profile.layers:
         axes.legend(loc="lower right")

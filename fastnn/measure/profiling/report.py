@@ -32,7 +32,6 @@ def write(profile: Profile, path: str | os.PathLike[str]) -> None:
 def html(profile: Profile) -> str:
     """The report as text."""
     heading = escape(title(profile))
-    facts = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in profile.facts.items())
     header = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
     body = "".join(_row(cells) for cells in rows(profile))
     remarks = "".join(f"<p>{escape(note)}</p>" for note in notes(profile))
@@ -40,7 +39,7 @@ def html(profile: Profile) -> str:
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>fastnn profile</title>\n<style>{STYLE}</style>\n'
         f"</head>\n<body>\n<h1>What each layer costs</h1>\n<p>{heading}</p>\n{_picture(profile)}\n"
         f'<div class="wide"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n'
-        f"{remarks}\n<table>{facts}</table>\n</body>\n</html>\n"
+        f"{remarks}\n<p>{escape(profile.processor)}</p>\n</body>\n</html>\n"
     )
 
 

@@ -21,7 +21,7 @@ class Part:
     Attributes
     ----------
     seconds : float
-        The mean over the quietest fifth of the steps.
+        The mean over the quiet steps: those around the 10 % quantile of whole steps, so that all rows sum up to one.
     spread : float
         How far the median over all steps lies above their 10 % quantile, as a share of it.
     flops, bytes, special : int
@@ -111,8 +111,11 @@ class Profile:
         Seconds that reading the clock adds to one step.
     kind : "eager" or "plan"
     training : bool
-    facts : dict of str to str
-        The network, its input, threads, dtype, processor.
+    input_shape : tuple of int
+        Of the batch.
+    threads : int
+        That fastnn might use.
+    processor : str
     arena : int
         Bytes that a plan has laid out for all that is computed in a step; 0 for an eager model.
     roofline : Roofline or None
@@ -128,7 +131,9 @@ class Profile:
     clock: float
     kind: str
     training: bool
-    facts: dict[str, str]
+    input_shape: tuple[int, ...]
+    threads: int
+    processor: str
     arena: int = 0
     roofline: Roofline | None = field(default=None, repr=False)
     dtype: str = "float32"

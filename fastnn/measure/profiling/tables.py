@@ -31,28 +31,29 @@ def rows(profile: Profile) -> list[list[str]]:
 
 def title(profile: Profile) -> str:
     """What was measured, in one line."""
-    facts = profile.facts
     what = "step of training" if profile.training else "prediction"
-    threads = f"{facts['threads']} thread{'s' * (facts['threads'] != '1')}"
-    return f"{profile.kind}, {what}: input {facts['input']} {facts['dtype']}, {profile.parameters:,} parameters, {threads}"
+    batch = "x".join(map(str, profile.input_shape))
+    threads = f"{profile.threads} thread{'s' * (profile.threads > 1)}"
+    return f"{profile.kind}, {what}: input {batch} {profile.dtype}, {profile.parameters:,} parameters, {threads}"
 
 
 def notes(profile: Profile) -> list[str]:
     """What the table's figures mean."""
     found = [
         f"From outside a step takes {_microseconds(profile.seconds)} us (spread {_percent(profile.spread)}); the rows sum up to "
-        f"{_microseconds(profile.total)} us, over the quietest fifth of {profile.steps} steps. Reading the clock takes "
+        f"{_microseconds(profile.total)} us, in the quiet ones of {profile.steps} steps. Reading the clock takes "
         f"{_microseconds(profile.clock)} us of each.",
         "A multiply-add is two FLOP; exp, log, tanh and the like are listed apart as special (in millions). Bytes are the compulsory "
         "traffic: each input read and each output written once.",
     ]
     if profile.roofline is not None:
         machine = profile.roofline
+        count = machine.nearest(profile.threads)
         source = "estimated by NumPy" if machine.source == "NumPy" else f"measured, {machine.source}"
+        speeds = ", ".join(f"{level} {rates[count] / 1e9:.0f} GB/s" for level, rates in machine.bandwidth.items())
         found.append(
-            f"Roofline of {machine.processor} ({source}): {machine.flops_per_second(profile.dtype) / 1e9:.0f} GFLOP/s, "
-            + ", ".join(f"{level} {machine.bandwidth[level][machine.threads[-1]] / 1e9:.0f} GB/s" for level in machine.bandwidth)
-            + ". More than 100 % of it means fewer operations than were counted (Winograd)."
+            f"Roofline of {machine.processor} ({source}): {machine.flops_per_second(profile.dtype, count) / 1e9:.0f} GFLOP/s, {speeds}. "
+            "More than 100 % of it means fewer operations than were counted (Winograd)."
         )
     if profile.arena:
         found.append(f"The plan has laid out {profile.arena / 1e3:,.0f} KB for everything that a step computes.")
