@@ -85,23 +85,43 @@ class Compiled:
             if check.source is self.program.graph.inputs[number]:
                 check(name, array)
 
-    def take(self, *arrays: np.ndarray) -> None:
-        """Check and copy what a step is given."""
+    def check_bound(self) -> None:
+        """Likewise for Tensors and arrays that the loss itself has."""
         for check in self.program.graph.class_checks:
             if check.source.is_bound:
                 check("target", check.source.memory())
+
+    def take(self, *arrays: np.ndarray) -> None:
+        """Check and copy what a step is given."""
+        self.check_bound()
         for number, (value, array) in enumerate(zip(self.program.graph.inputs, arrays, strict=True)):
             self.check(value.name, number, array)
         for memory, array in zip(self.program.inputs, arrays, strict=True):
             np.copyto(memory, array)
 
-    def run(self) -> None:
-        """Run the program on what it took, with the attributes that the optimiser has for this step."""
+    def check_written(self) -> None:
+        """Raise ValueError where a step would write to read-only memory."""
         for array in self.written:
             if not array.flags.writeable:
                 raise ValueError(
                     f"model: a step writes to parameters and running statistics; one of shape {array.shape} is read-only"
                 )
+
+    def run_batches(self, X: np.ndarray, Y: np.ndarray, rows: np.ndarray, growing: list[tuple[int, int]]) -> float:
+        """Run once for each batch of rows, with the optimiser's step counts growing; the sum of the losses."""
+        assert self.update is not None
+        self.check_bound()
+        self.check_written()
+        self.update.count(self.program, 0)  # another program may have made the last steps
+        sources, done = list(zip((X, Y), self.program.inputs, strict=True)), np.zeros(1, np.int64)
+        try:
+            return self.program.executor.epoch(sources, np.ascontiguousarray(rows), self.program.outputs[0], growing, done)
+        finally:  # Ctrl-C comes between two batches
+            self.update.count(self.program, int(done[0]))
+
+    def run(self) -> None:
+        """Run the program on what it took, with the attributes that the optimiser has for this step."""
+        self.check_written()
         if self.update is not None:
             self.update.next_step(self.program)
         self.program.run()

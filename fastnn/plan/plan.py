@@ -187,28 +187,21 @@ class Plan:
         total, first = 0.0, 0
         with self._lock:
             while first < len(order):
-                rows = order[first : first + batch_size]
-                x, y = X[rows], Y[rows]
-                compiled = self._find("step", x, y)
+                size = min(batch_size, len(order) - first)
+                compiled = self._find("step", *[np.empty((size, *array.shape[1:]), array.dtype) for array in (X, Y)])
                 if not first and compiled.checks_rows:  # before any row is used
                     compiled.check("Y", 1, Y)
-                compiled.take(x, y)
-                self._run(compiled)
-                total += weight_of(self.loss, len(rows)) * float(compiled.program.outputs[0].item())
-                first += len(rows)
-                whole = order[first : first + (len(order) - first) // batch_size * batch_size]
                 growing = None if compiled.update is None or dispatch.observed() else compiled.update.growing(compiled.program)
-                if growing is not None and len(whole) and len(rows) == batch_size and compiled.checks_rows:
-                    sources = list(zip((X, Y), compiled.program.inputs, strict=True))
-                    loss = compiled.program.outputs[0]
-                    done = np.zeros(1, np.int64)
-                    try:
-                        total += weight_of(self.loss, batch_size) * compiled.program.executor.epoch(
-                            sources, np.ascontiguousarray(whole), loss, growing, done
-                        )
-                    finally:  # Ctrl-C comes between two batches
-                        compiled.update.count(compiled.program, int(done[0]))  # type: ignore[union-attr]
-                    first += len(whole)
+                if growing is None or not compiled.checks_rows:
+                    rows = order[first : first + size]
+                    compiled.take(X[rows], Y[rows])
+                    self._run(compiled)
+                    loss = float(compiled.program.outputs[0].item())
+                else:
+                    rows = order[first : first + (len(order) - first) // size * size]
+                    loss = compiled.run_batches(X, Y, rows, growing)
+                total += weight_of(self.loss, size) * loss
+                first += len(rows)
         return total / len(order)
 
     def predict(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
