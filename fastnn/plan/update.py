@@ -98,6 +98,7 @@ class Update:
             (group, key, value)
             for group, known in zip(self.optimizer.param_groups, self._options, strict=True)
             for key, value in known.items()
+            if key != "params"
         ]
         steps = [(*((-1, -1) if index is None else program.place(node, index)), state) for state, node, index in self._counts]
         return tuple(options), tuple(steps)
@@ -112,11 +113,15 @@ class Update:
     def _is_settled(self) -> bool:
         """Whether the next step differs from the last one in nothing but its count."""
         groups = self.optimizer.param_groups
-        return not self._fresh and self._current_options() == self._options and all(map(self.optimizer.is_steady, groups))
+        return (
+            not self._fresh
+            and [{**group, "params": None} for group in groups] == self._options
+            and all(map(self.optimizer.is_steady, groups))
+        )
 
     def _current_options(self) -> list[dict[str, Any]]:
         """The options of each group, as they are now."""
         return [
-            {key: list(value) if isinstance(value, list) else value for key, value in group.items() if key != "params"}
+            {key: list(value) if isinstance(value, list) else value for key, value in group.items()} | {"params": None}
             for group in self.optimizer.param_groups
         ]
