@@ -36,7 +36,13 @@ def network():
     np.savez_compressed(HERE / "network.npz", **test_parity.torch_results(torch))
 
 
+def plan():
+    """Losses and last states of the networks of tests/plan/test_golden.py."""
+    np.savez_compressed(HERE / "plan.npz", **load("plan/test_golden").torch_results(torch))
+
+
 if __name__ == "__main__":
     optimisers()
     schedules()
     network()
+    plan()

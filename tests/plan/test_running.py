@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import tracemalloc
 import warnings
@@ -12,14 +14,31 @@ import pytest
 import fastnn
 from fastnn import dispatch, nn, optim
 
-from .networks import MODELS, batches, twins
+from .networks import MODELS, assert_same_state, batches, twins
+
+
+def dense():
+    return nn.Sequential(nn.Linear(300, 200), nn.Tanh(), nn.Dropout(0.1), nn.Linear(200, 3))
+
+
+def images():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AvgPool2d(2),
+        nn.Flatten(), nn.Linear(8 * 3 * 3, 3),
+    )  # fmt: skip
+
+
+LARGE = {"dense": (dense, (300,), 200), "images": (images, (3, 16, 16), 64)}
 
 
 @pytest.mark.skipif(not dispatch.is_available("cython"), reason="only compiled kernels write without allocating")
-def test_nothing_is_allocated_after_the_first_step():
-    model = nn.Sequential(nn.Linear(300, 300), nn.Tanh(), nn.Linear(300, 3))
-    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()))
-    ((x, y),) = batches((300,), [200], np.float32)
+@pytest.mark.parametrize("clipping", [{}, {"clip_grad_norm": 0.1, "clip_grad_value": 0.05}], ids=["", "clipped"])
+@pytest.mark.parametrize("name", LARGE)
+def test_nothing_is_allocated_after_the_first_step(name, clipping):
+    make, shape, rows = LARGE[name]
+    model = make()
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), **clipping)
+    ((x, y),) = batches(shape, [rows], np.float32)
     for _ in range(3):
         plan.step(x, y)
     tracemalloc.start()
@@ -29,6 +48,20 @@ def test_nothing_is_allocated_after_the_first_step():
     finally:
         tracemalloc.stop()
     assert peak < 10_000, f"{peak} bytes"
+
+
+def test_the_first_step_imports_nothing_slow():
+    code = """
+import sys, numpy as np, fastnn
+from fastnn import nn, optim
+model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()))
+plan.step(np.ones((64, 784), np.float32), np.zeros(64, int))
+print(*{name.partition(".")[0] for name in sys.modules} & {"numba", "llvmlite", "scipy", "sklearn", "matplotlib", "rich", "torch"})
+"""
+    if not dispatch.is_available("cython"):
+        pytest.skip("Numba stands in where nothing is compiled")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -64,20 +97,53 @@ def test_two_plans_in_two_threads():
         assert results[thread.name, seed] == results["MainThread", seed]
 
 
-def test_bits_do_not_depend_on_threads(shared_work):
-    losses = []
+@pytest.mark.parametrize("name", LARGE)
+def test_bits_do_not_depend_on_threads(name, shared_work):
+    make, shape, rows = LARGE[name]
+    ((x, y),) = batches(shape, [rows], np.float32)
+    found = []
+    before = fastnn.get_num_threads()
     for count in (1, 3):
         fastnn.manual_seed(0)
-        model = nn.Sequential(nn.Linear(300, 200), nn.ReLU(), nn.Linear(200, 3))
-        plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()))
-        ((x, y),) = batches((300,), [256], np.float32)
-        before = fastnn.get_num_threads()
+        model = make()
+        plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), clip_grad_norm=0.5)
         fastnn.set_num_threads(count)
         try:
-            losses.append([plan.step(x, y) for _ in range(5)])
+            losses = [plan.step(x, y), plan.epoch(x, y, batch_size=rows // 4, seed=0)]
         finally:
             fastnn.set_num_threads(before)
-    assert losses[0] == losses[1]
+        found.append((losses, model.state_dict()))
+    assert found[0][0] == found[1][0]
+    for key, value in found[0][1].items():
+        np.testing.assert_array_equal(value, found[1][1][key], err_msg=key)
+
+
+def test_an_exception_on_the_way_leaves_a_model_that_can_be_used():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm, self.works = nn.Linear(6, 3), nn.BatchNorm1d(3), False
+
+        def forward(self, x):
+            y = self.norm(self.layer(x))
+            if not self.works:
+                raise KeyError("on the way")
+            return y
+
+    model = Fails().eval()
+    optimizer = optim.Adam(model.parameters())
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optimizer)
+    ((x, y),) = batches((6,), [5], np.float32)
+    before = model.state_dict()
+    for call in (lambda: plan.step(x, y), lambda: plan.epoch(x, y), lambda: plan.predict(x), lambda: plan.gradients(x, y)):
+        with pytest.raises(KeyError, match="on the way"):
+            call()
+    assert not any(module.training for module in model.modules())
+    assert not optimizer.state
+    assert_same_state(model.state_dict(), before, 0)
+    model.works = True
+    assert np.isfinite(plan.step(x, y))
+    assert optimizer.state[model.layer.weight]["step"] == 1
 
 
 def test_observers_see_the_calls_of_a_plan():
