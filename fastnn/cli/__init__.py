@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import info, scaling, train
+from . import bench, info, profile, scaling, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="fastnn", description="Neural-network compute kernels for the CPU.")
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for command in (train, scaling, info):
+    for command in (train, profile, scaling, bench, info):
         command.add_parser(commands)
     try:
         options = parser.parse_args(argv)

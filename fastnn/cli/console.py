@@ -22,7 +22,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
     # In a file or a pipe there is no width to keep to, and a cut cell would be lost.
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _print_plainly(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -31,3 +31,8 @@ def _print_plainly(title: str, columns: Sequence[str], rows: Sequence[Sequence[s
     for row in [columns, *rows]:
         cells = [row[0].ljust(widths[0]), *[cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]]
         print("  ".join(cells).rstrip())
+
+
+def show_progress(text: str) -> None:
+    """Show what is being done in one line of the terminal, in place of what stood there."""
+    print(f"\r\033[K{text}", end="\r", file=sys.stderr, flush=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from fastnn.measure.scaling_result import Scaling
 from fastnn.measure.scaling_study import OPTIMIZERS, scaling
 
 from .arguments import add_outputs, check_outputs, names, positive_float, positive_int
-from .console import print_table
+from .console import print_table, show_progress
 
 PROPERTIES = {"depth": 4, "width": 128, "batch": 32, "image": 16, "kernel": 3, "channels": 16}  # and what they are by default
 OF_IMAGES = ("image", "kernel", "channels")
@@ -109,8 +108,7 @@ def _study(name: str, values: list[int], options: argparse.Namespace) -> Scaling
         lambda value: _network(images, **properties(value)), name, values,
         input_shape=lambda value: _shape(images, **properties(value)), batch_size=lambda value: properties(value)["batch"],
         optimizer=options.optimizer, backends=options.backend, eager=options.eager, peers=options.peers,
-        threads=options.threads, budget=options.budget, progress=partial(print, end="\r\033[K", file=sys.stderr, flush=True)
-        if sys.stderr.isatty() else None,
+        threads=options.threads, budget=options.budget, progress=show_progress if sys.stderr.isatty() else None,
     )  # fmt: skip
 
 

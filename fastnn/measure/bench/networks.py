@@ -25,7 +25,7 @@ TOLERANCE = 1e-3  # of a loss or a prediction, after so many steps in float32
 
 def compare_network(network: Network, settings: Settings) -> Iterator[Result]:
     """Measure a network in each contest. What fails is told in the result: a peer's failure costs the peer, ours the row."""
-    problem = Problem(network)
+    problem = Problem(network, dtype=settings.dtype)
     for contest in settings.directions:
         if contest == "epoch" and network.batches < 2:
             continue

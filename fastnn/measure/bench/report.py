@@ -113,29 +113,21 @@ def versions(settings: Settings) -> dict[str, str]:
     }  # fmt: skip
 
 
-def table(results: Sequence[Result]) -> list[list[str]]:
-    """Titles and rows; a peer that nobody of these was compared with has no column."""
-    peers = [name for name in TITLES if any(name in result.peers for result in results)]
-    reference = any(result.reference is not None for result in results)
-    titles = [
-        "",
-        "fastnn",
-        "spread",
-        *["reference"] * reference,
-        *[TITLES[p] for p in peers],
-        "ratio",
-        "interval",
-        "verdict",
-        "of the limit",
-    ]
-    return [titles, *(_line(result, peers, reference) for result in results)]
+def table(results: Sequence[Result], *, narrow: bool = False) -> list[list[str]]:
+    """Titles and rows; a peer that nobody of these was compared with has no column, and where it is narrow all share one."""
+    peers = [] if narrow else [name for name in TITLES if any(name in result.peers for result in results)]
+    reference = any(result.reference is not None for result in results) and not narrow
+    columns = [*["reference"] * reference, *[TITLES[name] for name in peers], *["best peer"] * narrow]
+    titles = ["", "fastnn", "spread", *columns, "ratio", "interval", "verdict", "of the limit"]
+    return [titles, *(_line(result, peers, reference, narrow) for result in results)]
 
 
-def _line(result: Result, peers: Sequence[str], reference: bool) -> list[str]:
-    interval = "-" if result.low is None else f"{result.low:.2f} to {result.high:.2f}"
+def _line(result: Result, peers: Sequence[str], reference: bool, narrow: bool) -> list[str]:
+    interval = "-" if result.low is None else f"{result.low:.2f}-{result.high:.2f}"
+    best = f"{duration(result.peers[result.best])} {TITLES[result.best]}" if result.best else "-"
     return [
         result.label, "ERROR" if result.error else duration(result.seconds), percent(result.spread),
-        *[duration(result.reference)] * reference, *[duration(result.peers.get(p)) for p in peers],
+        *[duration(result.reference)] * reference, *[duration(result.peers.get(p)) for p in peers], *[best] * narrow,
         "-" if result.ratio is None else f"{result.ratio:.2f}", interval, result.verdict,
         f"{percent(result.fraction)} {result.bound}".rstrip(),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from ..problems.networks import Problem
 from .onnxruntime_kernels import session_options
@@ -22,10 +22,10 @@ def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
 
 
 def _calls(problem: Problem, session: Any, x: np.ndarray) -> dict[str, Callable[[], Any]]:
-    y = np.empty((len(x), *_outputs(problem)), np.float32)
+    y = np.empty((len(x), *_outputs(problem)), problem.dtype)
     binding = session.io_binding()
     binding.bind_cpu_input("x", x)
-    binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)
+    binding.bind_output("y", "cpu", 0, problem.dtype.type, y.shape, y.ctypes.data)
 
     def bound() -> np.ndarray:
         session.run_with_iobinding(binding)
@@ -57,8 +57,9 @@ def _model(problem: Problem) -> Any:
         operator, attributes = operators[kind]
         nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         name = output
+    kind = helper.np_dtype_to_tensor_dtype(problem.dtype)
     shapes: dict[str, list[Any]] = {"x": ["rows", *problem.network.shape], "y": ["rows", *_outputs(problem)]}
-    x, y = (helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in shapes.items())
+    x, y = (helper.make_tensor_value_info(key, kind, shape) for key, shape in shapes.items())
     model = helper.make_model(helper.make_graph(nodes, "network", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 10
     return model

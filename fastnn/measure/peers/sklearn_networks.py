@@ -27,7 +27,7 @@ def contestants(problem: Problem) -> dict[str, dict[str, Callable[[], Any]]]:
         "hidden_layer_sizes": [sizes[1] for _, sizes in linear[:-1]],
         "activation": "tanh" if ("tanh",) in network.layers else "relu",
         "solver": "adam" if network.optimizer == "adam" else "sgd",
-        "learning_rate_init": RATES[network.optimizer] * half,
+        "learning_rate_init": RATES[network.optimizer] * (1.0 if network.optimizer == "adam" else half),  # Adam does not see it
         "momentum": 0.0, "alpha": 0.0, "batch_size": network.batch, "shuffle": False,
     }  # fmt: skip
     if network.classes:

@@ -56,6 +56,7 @@ def _model(problem: Problem, layout: Any) -> nn.Module:
         "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p), "pool": lambda: nn.MaxPool2d(2),
     }  # fmt: skip
     model = nn.Sequential(*[makers[kind](*sizes) for kind, *sizes in problem.network.layers])
+    model.to(torch.from_numpy(problem.x[:0]).dtype)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in problem.weights.items()})
     return model.to(memory_format=layout)
 

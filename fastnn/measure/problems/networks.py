@@ -85,6 +85,7 @@ NETWORKS = (
             {"step": 1.3, "predict": 1.3, "step on 2 threads": 1.2}),
 )  # fmt: skip
 
+
 def layers_of(model: nn.Module) -> tuple[Layer, ...]:
     """A chain of layers as data, for libraries that build it themselves.
 
@@ -140,18 +141,21 @@ class Problem:
         One batch.
     X, Y : array
         The rows of an epoch.
+    dtype : dtype
+        Of rows and weights.
     weights : dict of str to array
         As ``fastnn.nn.Sequential`` names them: "0.weight", "0.bias", ...
     """
 
-    def __init__(self, network: Network, weights: dict[str, np.ndarray] | None = None) -> None:
+    def __init__(self, network: Network, weights: dict[str, np.ndarray] | None = None, dtype: Any = np.float32) -> None:
         rng = np.random.default_rng(0)
         rows = network.batch * network.batches
         self.network = network
-        self.X = rng.standard_normal((rows, *network.shape)).astype(np.float32)
+        self.X = rng.standard_normal((rows, *network.shape)).astype(dtype)
         shape = (rows, *network.outputs)
-        self.Y = rng.integers(0, network.classes, rows) if network.classes else rng.standard_normal(shape).astype(np.float32)
+        self.Y = rng.integers(0, network.classes, rows) if network.classes else rng.standard_normal(shape).astype(dtype)
         self.x, self.y = self.X[: network.batch].copy(), self.Y[: network.batch].copy()
+        self.dtype = np.dtype(dtype)
         if weights is None:
             manual_seed(0)
             weights = self.model().state_dict()
@@ -163,7 +167,9 @@ class Problem:
             "linear": nn.Linear, "relu": nn.ReLU, "tanh": nn.Tanh, "flatten": nn.Flatten,
             "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p), "pool": lambda: nn.MaxPool2d(2),
         }  # fmt: skip
-        return nn.Sequential(*[makers[kind](*sizes) for kind, *sizes in self.network.layers])
+        model = nn.Sequential(*[makers[kind](*sizes) for kind, *sizes in self.network.layers])
+        model.to(self.dtype)
+        return model
 
     def trainer(self) -> tuple[nn.Sequential, nn.Module, optim.Optimizer]:
         """The network with the common weights, its loss and its optimiser."""

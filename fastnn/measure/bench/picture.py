@@ -1,0 +1,70 @@
+"""A picture of a comparison: how many times as fast as the best peer each row is, with its interval."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..figures import check_format, new_figure
+from ..peers import TITLES
+from .kernels import Result
+from .report import Run
+
+COLOURS = {"faster": "tab:green", "even": "0.45", "slower": "tab:red", "uncertain": "tab:orange"}
+TICKS = (0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32, 64)
+
+
+def draw(path: str | os.PathLike[str], run: Run) -> None:
+    """Draw a panel for each direction or contest; left of 1 a peer is faster.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write; its ending says the format.
+    run : Run
+    """
+    check_format(path)
+    groups = {direction: [r for r in results if r.ratio] for direction, results in run.groups().items()}
+    groups = {direction: results for direction, results in groups.items() if results}
+    if not groups:
+        raise ValueError("plot: there is nothing to draw, since nobody was compared with")
+    heights = [len(results) + 1 for results in groups.values()]
+    figure = new_figure(9, 0.22 * sum(heights) + 1.2 + 0.3 * len(groups))
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (direction, results) in zip(panels, groups.items(), strict=True):
+        _panel(axes, direction, results)
+    _axis(panels[-1], [r for results in groups.values() for r in results])
+    handles = [panels[0].plot([], [], "o", color=colour, label=verdict)[0] for verdict, colour in COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(COLOURS), fontsize=8, frameon=False)
+    facts = run.versions
+    peers = ", ".join(f"{name} {facts[name]}" for name in TITLES.values() if name in facts)
+    figure.suptitle(
+        f"Times as fast as the best of {peers}\nfastnn {facts['fastnn']}, {facts['dtype']}, threads: {facts['threads']}, "
+        f"{facts['processor']}, {facts['ISA level']}",
+        fontsize=9,
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _panel(axes: Any, direction: str, results: list[Result]) -> None:
+    for place, result in enumerate(results):
+        colour = COLOURS.get(result.verdict, "black")
+        axes.hlines(place, result.low, result.high, color=colour, linewidth=2, alpha=0.6)
+        axes.plot(result.ratio, place, "o", color=colour, markersize=4)
+    labels = [f"{result.label} ({TITLES[result.best]})" for result in results]
+    axes.set_yticks(range(len(results)), labels, fontsize=7)
+    axes.set_ylim(len(results) - 0.4, -0.6)
+    axes.set_title(direction, fontsize=9, loc="left")
+    axes.axvspan(1e-3, 1, color="0.95", zorder=0)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.grid(axis="y", color="0.92", linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _axis(axes: Any, results: list[Result]) -> None:
+    edges = [edge for result in results for edge in (result.low, result.high) if edge]
+    low, high = min(0.8, 0.9 * min(edges)), max(2.0, 1.1 * max(edges))
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    axes.set(xscale="log", xlim=(low, high), xlabel="best peer's time over ours; in the grey part the peer is faster")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
