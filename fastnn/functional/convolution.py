@@ -58,6 +58,10 @@ def _padding(padding: Any, kernel: tuple[int, ...], stride: tuple[int, ...], dil
             raise ValueError(f"padding: 'same' needs a stride of 1, got {stride}")
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple(side for total in totals for side in (total // 2, total - total // 2))
+    if isinstance(padding, Sequence) and any(isinstance(sides, Sequence) for sides in padding):
+        if len(padding) != len(kernel):
+            raise ValueError(f"padding: expected {len(kernel)} pairs (before, after), got {padding!r}")
+        return tuple(side for sides in padding for side in checks.integers("padding", sides, 2, 0))
     return tuple(side for p in checks.integers("padding", padding, len(kernel), 0) for side in (p, p))
 
 
@@ -120,8 +124,8 @@ def conv1d(
     weight : array, shape (O, C / groups, K)
     bias : array, shape (O,), optional
     stride, dilation : int or (int,)
-    padding : int, (int,), "valid" or "same"
-        Zeros on both sides; "same" keeps the length and needs a stride of 1.
+    padding : int, (int,), "valid", "same" or ((int, int),)
+        Zeros on both sides; "same" keeps the length and needs a stride of 1; a pair says how many before and how many after.
     groups : int
         Parts of the channels that do not see each other.
     out : array, optional
@@ -155,7 +159,7 @@ def conv2d(
     weight : array, shape (O, C / groups, KH, KW)
     bias : array, shape (O,), optional
     stride, dilation : int or pair of int
-    padding : int, pair of int, "valid" or "same"
+    padding : int, pair of int, "valid", "same" or ((top, bottom), (left, right))
         Zeros on both sides; "same" keeps the size and needs a stride of 1.
     groups : int
         Parts of the channels that do not see each other; as many as input channels for a depthwise convolution.

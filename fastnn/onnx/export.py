@@ -79,6 +79,8 @@ def export(model: Any, example: Any, file: Any, *, dynamic_batch: bool = True) -
         content = proto.SerializeToString()
     except (EncodeError, ValueError) as error:
         raise ValueError(f"model: larger than the 2 GiB that an ONNX file holds ({error})") from None
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(f"model: what came of it is no valid ONNX model ({error})") from error
     if hasattr(file, "write"):
         file.write(content)
     else:

@@ -120,7 +120,7 @@ class Writer:
 
     def constant(self, array: Any) -> str:
         """The name of a constant."""
-        return self.node("Constant", [], value=numpy_helper.from_array(np.ascontiguousarray(array)))
+        return self.node("Constant", [], value=numpy_helper.from_array(np.array(array, order="C")))
 
     def like(self, value: Value, number: float) -> str:
         """The name of a constant number in the dtype of a value."""
@@ -135,7 +135,7 @@ class Writer:
             raise NotDynamicError(f"an array of shape {value.shape} that the model makes follows the number of examples")
         if name is None:
             return self.constant(value.memory())
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value.memory()), name))
+        self.initializers.append(numpy_helper.from_array(np.array(value.memory(), order="C"), name))
         return name
 
 

@@ -284,6 +284,18 @@ def test_huge_steps_need_no_huge_memory(kernels, rng):
     assert not dw[:, :, 0].any() and not dw[:, :, 2].any()
 
 
+def test_padding_may_differ_before_and_after(rng):
+    x, w = rng.standard_normal((2, 3, 7, 8)), rng.standard_normal((4, 3, 3, 2))
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 2), (0, 3)))
+    np.testing.assert_allclose(F.conv2d(x, w, stride=2, padding=((1, 2), (0, 3))), F.conv2d(padded, w, stride=2), atol=1e-12)
+    np.testing.assert_allclose(
+        F.conv1d(x[:, :, 0], w[:, :, 0], padding=((2, 0),)), F.conv1d(np.pad(x[:, :, 0], ((0, 0), (0, 0), (2, 0))), w[:, :, 0])
+    )
+    for wrong in (((1, 2),), ((1, -2), (0, 0)), ((1, 2, 3), (0, 0))):
+        with pytest.raises(ValueError, match="padding"):
+            F.conv2d(x, w, padding=wrong)
+
+
 @compiled
 @pytest.mark.parametrize("name", ["winograd", "winograd_fast"])
 def test_winograd_keeps_nan_infinity_and_large_values_apart(kernels, name, rng):

@@ -87,7 +87,7 @@ def average_pool(writer: Writer, node: Node, twin: Node) -> None:
 
 @emits("adaptive_avg_pool2d")
 def adaptive_average_pool(writer: Writer, node: Node, twin: Node) -> None:
-    """The mean of everything, of windows that tile the plane, or else a product with a matrix of means from either side."""
+    """The mean of everything, of windows that tile the plane, or else products with a matrix of means along each dimension."""
     x: Any = node.inputs[0]
     size, (H, W) = tuple(node.attributes[0]), x.shape[2:]
     name = writer.name(x)
@@ -97,8 +97,10 @@ def adaptive_average_pool(writer: Writer, node: Node, twin: Node) -> None:
         kernel = [H // size[0], W // size[1]]
         y = writer.node("AveragePool", [name], kernel_shape=kernel, strides=kernel)
     else:
-        rows, columns = (_means(n, count).astype(x.dtype) for n, count in zip((H, W), size, strict=True))
-        y = writer.node("MatMul", [writer.constant(rows), writer.node("MatMul", [name, writer.constant(columns.T)])])
+        y = name
+        for n, count in ((W, size[1]), (H, size[0])):  # the last dimension, which is then exchanged with the other
+            means = writer.constant(_means(n, count).T.astype(x.dtype))
+            y = writer.node("Transpose", [writer.node("MatMul", [y, means])], perm=[0, 1, 3, 2])
     result(writer, node, y)
 
 

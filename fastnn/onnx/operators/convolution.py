@@ -18,8 +18,6 @@ def conv(node: Node, x: Any, w: Any, b: Any = None) -> Any:
         raise ValueError(f"W: shape {tuple(w.shape)} fits neither X of shape {tuple(x.shape)} nor the kernel_shape")
     place = windows(node, x.shape[2:], w.shape[2:])
     check_room((x.shape[0], w.shape[0], *place.size))
-    padding: Any = place.before
-    if place.before != place.after:
-        x, padding = place.padded(x, 0.0), 0
+    padding = tuple(zip(place.before, place.after, strict=True))
     convolve: Any = F.conv1d if len(x.shape) == 3 else F.conv2d
     return convolve(x, w, b, place.stride, padding, place.dilation, node["group"])

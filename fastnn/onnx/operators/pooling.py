@@ -79,6 +79,7 @@ def _counts(place: Windows, spatial: Any, counted: bool) -> np.ndarray:
     result = np.ones(())
     for k, s, d, begin, end, n, size in zip(*place[:5], spatial, place.size, strict=True):
         low, high = (-begin, n + end) if counted else (0, n)
+        check_room((size, k))
         places = (np.arange(size) * s - begin)[:, None] + np.arange(k) * d
         result = np.multiply.outer(result, ((places >= low) & (places < high)).sum(1))
     return np.maximum(result, 1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..node import Facts, Node
+from ..values import check_room
 from .shape import pad_dimension
 
 LIMIT = 2**31 - 1
@@ -60,6 +61,7 @@ def windows(node: Node, spatial: Sequence[int], kernel: Sequence[int]) -> Window
     for name, values, count in (("kernel_shape", kernel, rank), ("strides", stride, rank), ("dilations", dilation, rank)):
         if len(values) != count or not all(1 <= n <= LIMIT for n in values):
             raise ValueError(f"{name}: expected {count} positive numbers, got {list(values)}")
+    check_room(kernel)
     if len(pads) != 2 * rank or not all(0 <= n <= LIMIT for n in pads):
         raise ValueError(f"pads: expected {2 * rank} numbers that are not negative, got {pads}")
     sides, sizes = [], []
