@@ -22,7 +22,6 @@ def check(results, expected, dtype):
         np.testing.assert_allclose(result, wanted, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
-@pytest.mark.benchmark(max_time=0.1, min_rounds=3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("backend", "case"), CASES, ids=str)
 def test_operator(backend, case, dtype, measure, benchmark):

@@ -165,10 +165,12 @@ class Race(Generic[Name]):
     def timings(self, quantile: float = 0.1) -> dict[Name, Timing]:
         """What was measured, of those too that were dropped, in the order in which they were given."""
         return {
-            name: summarize([sum(stages) for stages in rounds], self._calls[name], quantile)
-            for name, rounds in self._samples.items()
-            if rounds
+            name: summarize(self.samples(name), self._calls[name], quantile) for name, rounds in self._samples.items() if rounds
         }
+
+    def samples(self, name: Name) -> list[float]:
+        """Seconds of one call in each round."""
+        return [sum(stages) for stages in self._samples[name]]
 
     def stages(self, name: Name, quantile: float = 0.1) -> list[Timing]:
         """What was measured of each stage of one function."""
@@ -177,8 +179,7 @@ class Race(Generic[Name]):
 
     def ratio(self, name: Name, other: Name, quantile: float = 0.1) -> Ratio:
         """The time of ``name`` over that of ``other``, by the rounds in which both ran, with its interval."""
-        rounds = zip(self._samples[name], self._samples[other], strict=False)
-        pairs = np.array([(sum(a), sum(b)) for a, b in rounds])
+        pairs = np.array(list(zip(self.samples(name), self.samples(other), strict=False)))
         return paired_ratio(pairs[:, 0], pairs[:, 1], quantile)
 
     def _sample(self, name: Name) -> None:
