@@ -25,7 +25,7 @@ from fastnn.autograd import no_grad
 from .callbacks import CallbackSupportMixin, Iterations, with_callbacks
 from .network import HIDDEN, OUTPUT, Network
 from .objective import Objective
-from .precision import training_dtype
+from .precision import denormals_flushed, training_dtype
 from .trainer import Gradients, Trainer, chunks, dense, loss_and_gradient, make_optimizer
 
 CONSTRAINTS = {
@@ -132,7 +132,8 @@ class PlanEstimator(CallbackSupportMixin):
         table = trainer.objective.table(y, sample_weight, dtype)
         X = X.tocsr() if issparse(X) else dense(X, dtype)
         try:
-            with nullcontext() if incremental else iterations.fit():
+            rounded = dtype != self.coefs_[0].dtype
+            with denormals_flushed(rounded), nullcontext() if incremental else iterations.fit():
                 self._iterate(trainer, (X, table, batch_size), validation, iterations, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)

@@ -58,25 +58,17 @@ class Objective:
         table : Tensor, shape (rows,) or (rows, columns)
             Rows of :meth:`table`.
         """
-        outputs = z.shape[1]
         weight = table[:, -1] if self.weighted else None
         rows = self._rows(z, table[:, :-1] if self.weighted else table)
         total = z.shape[0] if weight is None else F.sum(weight)
-
-        def average(losses: Any) -> Any:
-            if losses.ndim > 1:
-                losses = F.reshape(losses, (-1,)) if outputs == 1 else F.sum(losses, 1)
-            return F.sum(losses if weight is None else losses * weight) / total
-
-        loss = average(rows)
-        value = loss
+        loss = value = _average(rows, weight, total)
         if self.loss.endswith("log_loss"):
-            value = average(F.clamp(rows.detach(), -np.log1p(-self.epsilon), -np.log(self.epsilon)))
-        elif self.loss == "squared_error" and outputs > 1:
-            value = loss / outputs
+            limits = -np.log1p(-self.epsilon), -np.log(self.epsilon)
+            value = _average(F.clamp(rows.detach(), *limits), weight, total)
+        elif self.loss == "squared_error" and z.shape[1] > 1:
+            value = loss / z.shape[1]
         if self.alpha:
-            squares = [F.linear(flat, flat) for flat in (F.reshape(w, (1, -1)) for w in self.network.weights)]
-            penalty = F.reshape(sum(squares[1:], squares[0]), ()) * (0.5 * self.alpha) / total
+            penalty = F.reshape(_squares(self.network.weights) * (0.5 * self.alpha), ()) / total
             value = value + penalty
             loss = loss if self.decays else loss + penalty
         return loss if value is loss else loss + (value - loss).detach()
@@ -91,3 +83,16 @@ class Objective:
             return F.mse_loss(z, table, reduction="none") * 0.5
         outputs = z.shape[1]
         return F.exp(z) - table[:, :outputs] * z + table[:, outputs:]
+
+
+def _average(losses: Any, weight: Any, total: Any) -> Any:
+    """The sum over outputs, averaged over rows."""
+    if losses.ndim > 1:
+        losses = F.reshape(losses, (-1,)) if losses.shape[1] == 1 else F.sum(losses, 1)
+    return F.mean(losses) if weight is None else F.sum(losses * weight) / total
+
+
+def _squares(weights: list[Any]) -> Any:
+    """The sum of all squares, shape (1, 1)."""
+    flat = [F.reshape(weight, (1, -1)) for weight in weights]
+    return sum((F.linear(w, w) for w in flat[1:]), F.linear(flat[0], flat[0]))

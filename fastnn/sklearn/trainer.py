@@ -52,21 +52,23 @@ class Trainer:
         if self.objective.weighted and not np.add.reduceat(table[order, -1], np.arange(0, len(order), batch_size)).all():
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")  # what numpy.average says
         if issparse(X):
-            batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
-            return sum(len(rows) * self._step(X, table, rows) for rows in batches) / len(order)
+            return self._sparse_epoch(X, table, order, batch_size)
         whole = order[: len(order) // batch_size * batch_size]
-        rest = order[len(whole) :]
         total = 0.0
-        if len(whole):
-            self._decay(batch_size)
-            total = len(whole) * self.plan.epoch(X, table, batch_size=batch_size, order=whole)
-        if len(rest):
-            total += len(rest) * self._step(X, table, rest)
+        for rows in (whole, order[len(whole) :]):
+            if len(rows):
+                self._decay(min(batch_size, len(rows)))
+                total += len(rows) * self.plan.epoch(X, table, batch_size=batch_size, order=rows)
         return total / len(order)
 
-    def _step(self, X: Any, table: np.ndarray, rows: np.ndarray) -> float:
-        self._decay(len(rows))
-        return self.plan.step(dense(X[rows], self.network.weights[0].dtype), table[rows])
+    def _sparse_epoch(self, X: Any, table: np.ndarray, order: np.ndarray, batch_size: int) -> float:
+        """The same, with one batch at a time as a plain array."""
+        total, dtype = 0.0, self.network.weights[0].dtype
+        for first in range(0, len(order), batch_size):
+            rows = order[first : first + batch_size]
+            self._decay(len(rows))
+            total += len(rows) * self.plan.step(dense(X[rows], dtype), table[rows])
+        return total / len(order)
 
     def _decay(self, rows: int) -> None:
         """The penalty's share of a batch: scikit-learn divides it by the number of rows."""
