@@ -12,6 +12,8 @@ cdef extern from "simd/runs.h" nogil:
     double dot_f64 "fastnn_run_dot_f64"(const double* x, const double* y, Py_ssize_t n) noexcept
     float maximum_f32 "fastnn_run_maximum_f32"(const float* x, Py_ssize_t n) noexcept
     double maximum_f64 "fastnn_run_maximum_f64"(const double* x, Py_ssize_t n) noexcept
+    void fill_f32 "fastnn_run_fill_f32"(float value, float* y, Py_ssize_t n, bint past) noexcept
+    void fill_f64 "fastnn_run_fill_f64"(double value, double* y, Py_ssize_t n, bint past) noexcept
     void scale_f32 "fastnn_run_scale_f32"(const float* x, float factor, float* y, Py_ssize_t n, bint past) noexcept
     void scale_f64 "fastnn_run_scale_f64"(const double* x, double factor, double* y, Py_ssize_t n, bint past) noexcept
 
@@ -26,6 +28,7 @@ cdef extern from "simd/exponentials.h" nogil:
 cdef enum:
     CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double
     LARGE = 4 << 20  # bytes of a result from which it goes past the caches
+    LARGE_FILL = 32 << 20  # and where little or nothing is read for it
 
 
 cdef inline real* offset(const real* pointer, Py_ssize_t n) noexcept nogil:
@@ -33,6 +36,14 @@ cdef inline real* offset(const real* pointer, Py_ssize_t n) noexcept nogil:
     if pointer == NULL:
         return NULL
     return <real*> pointer + n
+
+
+cdef inline void fill(real value, real* y, Py_ssize_t n, bint past) noexcept nogil:
+    """y = value, past the caches or not; a fence has to follow stores past the caches."""
+    if real is float:
+        fill_f32(value, y, n, past)
+    else:
+        fill_f64(value, y, n, past)
 
 
 cdef inline void scale(const real* x, real factor, real* y, Py_ssize_t n, bint past) noexcept nogil:
@@ -95,7 +106,7 @@ cdef inline real chunk_exponentials(const real* x, real top, real factor, real* 
 
 
 cdef inline double exponentials(const real* x, real top, real factor, real* e, Py_ssize_t n) noexcept nogil:
-    """Sum of exp(x - top); factor times each term goes to ``e`` (which may be x) unless it is NULL. Fetches the n elements after x."""
+    """Sum of exp(x - top); factor times each term goes to ``e`` (may be x) unless it is NULL. Fetches the n elements after x."""
     cdef double total = 0
     cdef Py_ssize_t i = 0, count
     while i < n:

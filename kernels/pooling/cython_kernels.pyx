@@ -2,16 +2,21 @@
 """Pooling, compiled ahead of time. Threads share out planes."""
 
 cimport numpy as cnp
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
+from fastnn.kernels.lanes cimport LARGE_FILL, fence
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.pooling.maxima cimport adaptive_max_plane, scatter_plane
 from fastnn.kernels.pooling.means cimport average_plane, global_plane
 from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, can_add_up, can_gather, pool_plane
 from fastnn.kernels.pooling.windows cimport Axis, Pooling, Strides, axis_bytes, fill_adaptive, fill_strided, lay_out
 from fastnn.kernels.scratch cimport scratch
+
+
+cdef enum:
+    PLANE = 1 << 19  # bytes of a plane that is put together before it goes past the caches
 
 
 cdef inline Pooling _pooling(const Argument* x, const Argument* y) noexcept nogil:
@@ -158,9 +163,15 @@ cdef int adaptive_max_pool2d_backward(const Argument* a) noexcept nogil:
 
 # Means
 
-cdef inline Py_ssize_t _line(const Pooling* pooling) noexcept nogil:
-    """Doubles of workspace for one thread; lines of two threads share no cache line."""
-    return pooling.W + pooling.OW + 8
+cdef inline Py_ssize_t _room(const Pooling* pooling, bint past) noexcept nogil:
+    """Doubles of workspace for one thread: two lines, or a plane. Two threads share no cache line."""
+    return max(pooling.W + pooling.OW, pooling.H * pooling.W if past else 0) + 8
+
+
+cdef inline bint _goes_past(const Pooling* pooling, Py_ssize_t planes, Py_ssize_t itemsize) noexcept nogil:
+    """Whether a gradient is so large that it goes past the caches, plane by plane, each of which the second-level cache holds."""
+    cdef Py_ssize_t plane = pooling.H * pooling.W * itemsize
+    return planes * plane >= LARGE_FILL and plane <= PLANE
 
 
 cdef inline int _mean_threads(const Pooling* pooling, Py_ssize_t planes) noexcept nogil:
@@ -173,17 +184,20 @@ cdef inline void _average(
     """Means of each plane (``x`` to ``y``), or their gradient (dy to dx)."""
     cdef Pooling pooling = Pooling(rows.size, columns.size, rows.count, columns.count, rows.strides, columns.strides, NULL, NULL)
     cdef bint strips = can_gather(&pooling) if backward else can_add_up(&pooling)
-    cdef Py_ssize_t width = _line(&pooling), p
+    cdef bint past = backward and _goes_past(&pooling, planes, sizeof(real))
+    cdef Py_ssize_t width = _room(&pooling, past), p
     cdef int threads = _mean_threads(&pooling, planes), t
     pooling.row_weights = rows.reciprocal if backward else rows.divisor
     pooling.column_weights = columns.reciprocal if backward else columns.divisor
     if threads == 1:
         for p in range(planes):
-            average_plane(x, y, p, &pooling, rows, columns, strips, backward, lines)
+            average_plane(x, y, p, &pooling, rows, columns, strips, backward, past, lines)
+        fence()
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             for p in range(planes * t // threads, planes * (t + 1) // threads):
-                average_plane(x, y, p, &pooling, rows, columns, strips, backward, lines + t * width)
+                average_plane(x, y, p, &pooling, rows, columns, strips, backward, past, lines + t * width)
+            fence()
 
 
 cdef int _windows_average(
@@ -191,8 +205,9 @@ cdef int _windows_average(
 ) noexcept nogil:
     """``attributes`` are kernel_size, stride, padding, count_include_pad and divisor_override; NULL where windows adapt."""
     cdef Py_ssize_t planes = x.dims[0] * x.dims[1], divisor
+    cdef bint past = backward and _goes_past(sizes, planes, y.itemsize)
     cdef Axis rows, columns
-    cdef char* lines = _tables(&rows, &columns, sizes, _mean_threads(sizes, planes) * _line(sizes) * sizeof(double))
+    cdef char* lines = _tables(&rows, &columns, sizes, _mean_threads(sizes, planes) * _room(sizes, past) * sizeof(double))
     if lines == NULL:
         return -1
     if attributes == NULL:
@@ -224,12 +239,16 @@ cdef void _global_average(const real* x, real* y, Py_ssize_t planes, Py_ssize_t 
     """One window a plane."""
     cdef Py_ssize_t p
     cdef int threads = threads_for(planes * size // 4)
+    cdef bint past = backward and planes * size * <Py_ssize_t> sizeof(real) >= LARGE_FILL
     if threads == 1:
         for p in range(planes):
-            global_plane(x, y, p, size, backward)
+            global_plane(x, y, p, size, backward, past)
+        fence()
     else:
-        for p in prange(planes, num_threads=threads, schedule="static"):
-            global_plane(x, y, p, size, backward)
+        with parallel(num_threads=threads):
+            for p in prange(planes, schedule="static"):
+                global_plane(x, y, p, size, backward, past)
+            fence()
 
 
 cdef int _adaptive_average(const Argument* x, const Argument* y, const Pooling* sizes, bint backward) noexcept nogil:

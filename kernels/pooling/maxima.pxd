@@ -7,7 +7,7 @@ A position is a flat index in its plane; -1 where a window has no element.
 cimport numpy as cnp
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.pooling.streams cimport fill
+from fastnn.kernels.lanes cimport fill
 from fastnn.kernels.pooling.windows cimport Axis, Pooling
 
 ctypedef fused position:
@@ -25,7 +25,7 @@ cdef inline void scatter_plane(const real* dy, const position* indices, real* dx
     for i in range(pooling.OH):
         end = i * pooling.rows.stride - pooling.rows.padding + (pooling.rows.kernel - 1) * pooling.rows.dilation + 1
         end = pooling.H if i == pooling.OH - 1 else max(ready, min(end, pooling.H))
-        fill(dx + ready * pooling.W, <real> 0, (end - ready) * pooling.W)
+        fill(<real> 0, dx + ready * pooling.W, (end - ready) * pooling.W, False)
         ready = end
         for j in range(i * pooling.OW, (i + 1) * pooling.OW):
             if indices[j] >= 0:

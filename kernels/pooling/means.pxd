@@ -5,7 +5,8 @@ Means are separable: rows of a window are added up along whole lines first, then
 """
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.pooling.streams cimport fill, sum_of
+from fastnn.kernels.lanes cimport fill, scale as move
+from fastnn.kernels.pooling.streams cimport sum_of
 from fastnn.kernels.pooling.strips cimport MEAN, gather_plane, pool_plane
 from fastnn.kernels.pooling.windows cimport Axis, Pooling
 
@@ -129,13 +130,16 @@ cdef inline void spread_plane(const real* dy, real* dx, Axis rows, Axis columns,
 
 cdef inline void average_plane(
     const real* x, real* y, Py_ssize_t p, const Pooling* pooling, Axis rows, Axis columns, bint strips, bint backward,
-    double* lines
+    bint past, double* lines
 ) noexcept nogil:
     """Means of plane p, from ``x`` to ``y``, or their gradient, from dy to dx; room for a line of inputs and one of outputs."""
     cdef Py_ssize_t inputs = pooling.H * pooling.W, outputs = pooling.OH * pooling.OW
     x += p * (outputs if backward else inputs)
     y += p * (inputs if backward else outputs)
-    if backward and strips:
+    if backward and strips and past:
+        gather_plane(x, <real*> lines, pooling)
+        move(<const real*> lines, <real> 1, y, inputs, True)
+    elif backward and strips:
         gather_plane(x, y, pooling)
     elif backward:
         spread_plane(x, y, rows, columns, lines, lines + pooling.W)
@@ -145,9 +149,9 @@ cdef inline void average_plane(
         mean_plane(x, y, rows, columns, lines, lines + pooling.W)
 
 
-cdef inline void global_plane(const real* x, real* y, Py_ssize_t p, Py_ssize_t size, bint backward) noexcept nogil:
+cdef inline void global_plane(const real* x, real* y, Py_ssize_t p, Py_ssize_t size, bint backward, bint past) noexcept nogil:
     """One window for all of plane p."""
     if backward:
-        fill(y + p * size, <real> (x[p] / <double> size), size)
+        fill(<real> (x[p] / <double> size), y + p * size, size, past)
     else:
         y[p] = <real> (sum_of(x + p * size, size) / size)

@@ -37,16 +37,3 @@ cdef inline double sum_of(const real* x, Py_ssize_t n) noexcept nogil:
     for j in range(4):
         lanes[j] += lanes[j + 4]
     return total + ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3]))
-
-
-cdef inline void fill(real* x, real value, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i = 0, j
-    while i + LANES <= n:
-        fetch(x + i + AHEAD, 1, 3)
-        fetch(x + i + AHEAD + LANES // 2, 1, 3)
-        for j in range(LANES):
-            x[i + j] = value
-        i += LANES
-    while i < n:
-        x[i] = value
-        i += 1

@@ -4,23 +4,12 @@
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.lanes cimport LARGE, fence, scale
+from fastnn.kernels.lanes cimport LARGE, fence, fill, scale
 from fastnn.kernels.parallel cimport threads_for
-
-cdef extern from "simd/runs.h" nogil:
-    void fill_f32 "fastnn_run_fill_f32"(float value, float* y, Py_ssize_t n, bint past) noexcept
-    void fill_f64 "fastnn_run_fill_f64"(double value, double* y, Py_ssize_t n, bint past) noexcept
 
 cdef enum:
     ROWS = 64  # that share one division
     STRIP = 1024
-
-
-cdef inline void fill(real value, real* y, Py_ssize_t n, bint past) noexcept nogil:
-    if real is float:
-        fill_f32(value, y, n, past)
-    else:
-        fill_f64(value, y, n, past)
 
 
 cdef inline void spread_item(

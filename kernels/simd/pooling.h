@@ -34,26 +34,26 @@
 #endif
 
 /* Lanes of two vectors: every other one of both, or one of each in turn. */
-#define FASTNN_EVEN_2 0, 2
-#define FASTNN_EVEN_4 FASTNN_EVEN_2, 4, 6
-#define FASTNN_EVEN_8 FASTNN_EVEN_4, 8, 10, 12, 14
-#define FASTNN_EVEN_16 FASTNN_EVEN_8, 16, 18, 20, 22, 24, 26, 28, 30
-#define FASTNN_ODD_2 1, 3
-#define FASTNN_ODD_4 FASTNN_ODD_2, 5, 7
-#define FASTNN_ODD_8 FASTNN_ODD_4, 9, 11, 13, 15
-#define FASTNN_ODD_16 FASTNN_ODD_8, 17, 19, 21, 23, 25, 27, 29, 31
-#define FASTNN_LOW_2 0, 2
-#define FASTNN_LOW_4 0, 4, 1, 5
-#define FASTNN_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
-#define FASTNN_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define FASTNN_HIGH_2 1, 3
-#define FASTNN_HIGH_4 2, 6, 3, 7
-#define FASTNN_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
-#define FASTNN_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#define FASTNN_COUNT_2 0, 1
-#define FASTNN_COUNT_4 FASTNN_COUNT_2, 2, 3
-#define FASTNN_COUNT_8 FASTNN_COUNT_4, 4, 5, 6, 7
-#define FASTNN_COUNT_16 FASTNN_COUNT_8, 8, 9, 10, 11, 12, 13, 14, 15
+#define FASTNN_POOL_EVEN_2 0, 2
+#define FASTNN_POOL_EVEN_4 FASTNN_POOL_EVEN_2, 4, 6
+#define FASTNN_POOL_EVEN_8 FASTNN_POOL_EVEN_4, 8, 10, 12, 14
+#define FASTNN_POOL_EVEN_16 FASTNN_POOL_EVEN_8, 16, 18, 20, 22, 24, 26, 28, 30
+#define FASTNN_POOL_ODD_2 1, 3
+#define FASTNN_POOL_ODD_4 FASTNN_POOL_ODD_2, 5, 7
+#define FASTNN_POOL_ODD_8 FASTNN_POOL_ODD_4, 9, 11, 13, 15
+#define FASTNN_POOL_ODD_16 FASTNN_POOL_ODD_8, 17, 19, 21, 23, 25, 27, 29, 31
+#define FASTNN_POOL_LOW_2 0, 2
+#define FASTNN_POOL_LOW_4 0, 4, 1, 5
+#define FASTNN_POOL_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define FASTNN_POOL_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define FASTNN_POOL_HIGH_2 1, 3
+#define FASTNN_POOL_HIGH_4 2, 6, 3, 7
+#define FASTNN_POOL_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define FASTNN_POOL_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define FASTNN_POOL_COUNT_2 0, 1
+#define FASTNN_POOL_COUNT_4 FASTNN_POOL_COUNT_2, 2, 3
+#define FASTNN_POOL_COUNT_8 FASTNN_POOL_COUNT_4, 4, 5, 6, 7
+#define FASTNN_POOL_COUNT_16 FASTNN_POOL_COUNT_8, 8, 9, 10, 11, 12, 13, 14, 15
 #define FASTNN_JOIN_(a, b) a##b
 #define FASTNN_JOIN(a, b) FASTNN_JOIN_(a, b)
 

@@ -10,7 +10,7 @@ typedef int64_t NAME(index64) __attribute__((vector_size(LANES * 8), aligned(8),
 
 #define REALS NAME(reals)
 #define INTEGERS NAME(lanes)
-#define SHUFFLE(a, b, kind) FASTNN_POOL_SHUFFLE(a, b, INTEGERS, FASTNN_JOIN(FASTNN_##kind##_, LANES))
+#define SHUFFLE(a, b, kind) FASTNN_POOL_SHUFFLE(a, b, INTEGERS, FASTNN_JOIN(FASTNN_POOL_##kind##_, LANES))
 
 /* Which lanes are inside a row. */
 typedef struct {
@@ -42,7 +42,7 @@ FASTNN_POOL_INLINE int NAME(full)(FENCE fence) {
 
 /* A vector of which some lanes are inside a whole row: loaded where all are, then each lane is put in its place. */
 FASTNN_POOL_INLINE REALS NAME(load_shifted)(const REAL *from, FENCE fence, REALS filler) {
-    const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)};
+    const INTEGERS lane = {FASTNN_JOIN(FASTNN_POOL_COUNT_, LANES)};
     const INTEGERS inside = (lane >= (INTEGER)fence.low) & (lane < (INTEGER)fence.high);
     const ptrdiff_t shift = fence.low > 0 ? fence.low : fence.high - LANES;
     const INTEGERS source = (lane - (INTEGER)shift) & (LANES - 1), v = (INTEGERS)*(const REALS *)(from + shift);

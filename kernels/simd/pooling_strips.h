@@ -90,7 +90,7 @@ FASTNN_POOL_INLINE REALS NAME(weights)(const double *weights) {
 FASTNN_POOL_INLINE void NAME(block)(
     const REAL *x, REAL *y, char *indices, int bytes, fastnn_pooling p, fastnn_strides columns, ptrdiff_t i, ptrdiff_t j,
     ptrdiff_t rows, ptrdiff_t start, REALS divisors, fastnn_pool_mode mode, int single, int edge) {
-    const INTEGERS lane = {FASTNN_JOIN(FASTNN_COUNT_, LANES)}, step = lane * (INTEGER)columns.stride;
+    const INTEGERS lane = {FASTNN_JOIN(FASTNN_POOL_COUNT_, LANES)}, step = lane * (INTEGER)columns.stride;
     const ptrdiff_t at = j * columns.stride - columns.padding, count = single ? p.OW : LANES;
     const FENCE counted = NAME(fence_at)(0, count);
     const ptrdiff_t pitch = p.rows.dilation * p.W, reach = at + (columns.kernel - 1) * columns.dilation;

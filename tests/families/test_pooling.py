@@ -256,6 +256,23 @@ def test_shapes_without_batch_and_empty_batches():
 
 
 @every_backend
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("pool", [F.global_avg_pool, lambda x: F.avg_pool2d(x, 2)], ids=["global", "windows"])
+def test_large_gradients_have_the_bits_of_small_ones(rng, pool, threads):
+    """From 32 MiB on they go past the caches, in lines that planes share."""
+    x = rng.standard_normal((9, 10, 310, 302), dtype=np.float32)
+    y, pullback = fastnn.vjp(pool, x)
+    dy = rng.standard_normal(y.shape, dtype=np.float32)
+    before = fastnn.get_num_threads()
+    fastnn.set_num_threads(threads)
+    try:
+        (dx,) = pullback(dy)
+    finally:
+        fastnn.set_num_threads(before)
+    for n in range(len(x)):
+        np.testing.assert_array_equal(dx[n], fastnn.vjp(pool, x[n])[1](dy[n])[0])
+
+
 def test_out():
     x = np.random.default_rng(0).standard_normal((2, 4, 4))
     for pool in (
