@@ -29,10 +29,10 @@ cdef extern from "simd/few_channels.h" nogil:
         double* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const double* source, Py_ssize_t row,
         Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
     void fill_phases_f32 "fastnn_fill_phases_f32"(
-        float* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const float* source, Py_ssize_t row,
+        float* target, Py_ssize_t phase, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const float* source, Py_ssize_t row,
         Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
     void fill_phases_f64 "fastnn_fill_phases_f64"(
-        double* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const double* source, Py_ssize_t row,
+        double* target, Py_ssize_t phase, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const double* source, Py_ssize_t row,
         Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
 
 cdef struct Block:
@@ -79,9 +79,11 @@ cdef inline void fill_block(
                 fill_rows_f64(target, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
         elif block.phases == 2:
             if real is float:
-                fill_phases_f32(target, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
+                fill_phases_f32(
+                    target, block.in_columns, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
             else:
-                fill_phases_f64(target, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
+                fill_phases_f64(
+                    target, block.in_columns, block.pitch, block.in_rows, block.in_columns, source, W, first, last, begin, end)
         else:
             fill_strided(target, block, source, W, first, last, begin, end)
         target += block.plane

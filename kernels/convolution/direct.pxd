@@ -14,6 +14,9 @@ from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.packing cimport pack_transposed
 from fastnn.kernels.parallel cimport threads_for
 
+cdef enum:
+    BEHIND = 2 * SPAN_BYTES * SPAN_BYTES // 4  # bytes behind the last tile that turning it reads
+
 cdef extern from "simd/direct.h" nogil:
     void tile_f32 "fastnn_direct_tile_f32"(
         Py_ssize_t vectors, Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const float* x, const Py_ssize_t* start,
@@ -27,6 +30,16 @@ cdef extern from "simd/direct.h" nogil:
     void blocked_tile_f64 "fastnn_blocked_tile_f64"(
         Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const double* x, Py_ssize_t plane, const double* w, Py_ssize_t w_channel,
         int add, double* p) noexcept
+    void fetch_f32 "fastnn_blocked_fetch_f32"(
+        const Piece* piece, Py_ssize_t pieces, Py_ssize_t channels, float* y, Py_ssize_t y_channel, Py_ssize_t step) noexcept
+    void fetch_f64 "fastnn_blocked_fetch_f64"(
+        const Piece* piece, Py_ssize_t pieces, Py_ssize_t channels, double* y, Py_ssize_t y_channel, Py_ssize_t step) noexcept
+    void blocked_store_f32 "fastnn_blocked_store_f32"(
+        const Piece* piece, Py_ssize_t pieces, const float* p, Py_ssize_t channels, const float* bias, float* y,
+        Py_ssize_t y_channel, Py_ssize_t step) noexcept
+    void blocked_store_f64 "fastnn_blocked_store_f64"(
+        const Piece* piece, Py_ssize_t pieces, const double* p, Py_ssize_t channels, const double* bias, double* y,
+        Py_ssize_t y_channel, Py_ssize_t step) noexcept
     void store_f32 "fastnn_direct_store_f32"(
         const Piece* piece, Py_ssize_t pieces, const float* p, float bias, float* y, Py_ssize_t step) noexcept
     void store_f64 "fastnn_direct_store_f64"(
@@ -52,29 +65,42 @@ cdef inline void sum_tile(
         tile_f64(vectors, channels, s.taps, s.tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, c > 0, p)
 
 
+cdef inline void fetch_tile(
+    real* y, const Pass* s, const Py_ssize_t* first_piece, const Piece* piece, Py_ssize_t o
+) noexcept nogil:
+    """Packed weights: the cache lines that a tile's results will go to, while its sums are computed."""
+    cdef Py_ssize_t plane = s.out_rows * s.out_columns, pieces = first_piece[1] - first_piece[0]
+    if real is float:
+        fetch_f32(piece + first_piece[0], pieces, min(s.channels, s.O - o), y + o * plane, plane, s.step)
+    else:
+        fetch_f64(piece + first_piece[0], pieces, min(s.channels, s.O - o), y + o * plane, plane, s.step)
+
+
 cdef inline void store_tile(
     const real* b, real* y, const Pass* s, const Py_ssize_t* first_piece, const Piece* piece, Py_ssize_t units, Py_ssize_t o,
-    real* p,
+    const real* p,
 ) noexcept nogil:
-    """Adds the bias; channels that were in lanes are turned first."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), i, j, row = units * lanes
-    cdef real bias
-    cdef real turned[2 * 16 * 16 + 16]
+    """Adds the bias."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), plane = s.out_rows * s.out_columns, channels = min(s.channels, s.O - o), i, j
+    cdef const real* bias = b + o if b != NULL else b
     if s.packed:
-        row = round_up(PIXELS, lanes)
-        pack_transposed(p, s.channels, PIXELS, s.channels, row, turned)
-        p = turned
-    for i in range(min(s.channels, s.O - o)):
-        bias = b[o + i] if b != NULL else 0
+        if real is float:
+            blocked_store_f32(
+                piece + first_piece[0], first_piece[1] - first_piece[0], p, channels, bias, y + o * plane, plane, s.step)
+        else:
+            blocked_store_f64(
+                piece + first_piece[0], first_piece[1] - first_piece[0], p, channels, bias, y + o * plane, plane, s.step)
+        return
+    for i in range(channels):
         for j in range(units):
             if real is float:
                 store_f32(
-                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + i * row + j * lanes, bias,
-                    y + (o + i) * s.out_rows * s.out_columns, s.step)
+                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + (i * units + j) * lanes,
+                    bias[i] if b != NULL else 0, y + (o + i) * plane, s.step)
             else:
                 store_f64(
-                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + i * row + j * lanes, bias,
-                    y + (o + i) * s.out_rows * s.out_columns, s.step)
+                    piece + first_piece[j], first_piece[j + 1] - first_piece[j], p + (i * units + j) * lanes,
+                    bias[i] if b != NULL else 0, y + (o + i) * plane, s.step)
 
 
 cdef inline Py_ssize_t tile_elements(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
@@ -99,6 +125,8 @@ cdef inline void multiply(
                     u = u0
                     while u < min(u0 + s.group_units, units):
                         vectors = min(s.spans, units - u)
+                        if s.packed and c + s.part_channels >= s.C:
+                            fetch_tile(y, s, first_piece + u, piece, o)
                         if s.C * s.taps == 0:
                             memset(p, 0, size * sizeof(real))
                         else:
@@ -115,7 +143,8 @@ cdef inline void multiply(
 
 cdef inline Py_ssize_t sums_elements(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
     cdef Py_ssize_t tiles = (min(s.tile_channels, s.O) + s.channels - 1) // s.channels
-    return tiles * ((min(s.group_units, s.units) + s.spans - 1) // s.spans) * tile_elements(s, itemsize)
+    tiles *= (min(s.group_units, s.units) + s.spans - 1) // s.spans
+    return tiles * tile_elements(s, itemsize) + BEHIND // itemsize
 
 
 cdef inline Py_ssize_t block_space(const Pass* s, Py_ssize_t itemsize) noexcept nogil:

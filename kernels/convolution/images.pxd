@@ -6,12 +6,13 @@ that see the input: nothing is lost at the ends of rows of 8 or 12 pixels, and n
 """
 
 from cython.parallel cimport prange
+from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
+from fastnn.kernels.convolution.transpose cimport transpose
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.packing cimport pack_transposed, transpose_f32, transpose_f64, transpose_part_f32, transpose_part_f64
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/images.h" nogil:
@@ -57,30 +58,6 @@ cdef inline bint images_fit(const Geometry* g, bint gradient) noexcept nogil:
         and max(g.P, g.Q, g.H, g.W) <= 2 * MOST_SIDE and (g.W if gradient else g.Q) <= MOST_SIDE
         and (g.O if gradient else g.C) * g.KH * g.KW >= LEAST_TERMS
     )
-
-
-cdef inline void transpose_back(
-    const real* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t columns, real* target, Py_ssize_t width
-) noexcept nogil:
-    """target[j width + i] = source[i stride + j]"""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), i = 0, j, high, wide
-    while i < rows:
-        high = min(lanes, rows - i)
-        j = 0
-        while j < columns:
-            wide = min(lanes, columns - j)
-            if real is float:
-                if high == lanes and wide == lanes:
-                    transpose_f32(source + i * stride + j, stride, target + j * width + i, width)
-                else:
-                    transpose_part_f32(source + i * stride + j, stride, high, wide, target + j * width + i, width, high)
-            else:
-                if high == lanes and wide == lanes:
-                    transpose_f64(source + i * stride + j, stride, target + j * width + i, width)
-                else:
-                    transpose_part_f64(source + i * stride + j, stride, high, wide, target + j * width + i, width, high)
-            j += lanes
-        i += lanes
 
 
 cdef inline void meet(
@@ -182,7 +159,9 @@ cdef inline void compute_block(
     cdef real* part = turned + inputs * s.width
     cdef Meeting down
     cdef Meeting* across = <Meeting*> (part + s.padded * y_channel)
-    pack_transposed(x, inputs * g.groups, images, inputs, s.width, turned)
+    if images < s.width:
+        memset(turned, 0, inputs * s.width * sizeof(real))
+    transpose(x, inputs * g.groups, images, inputs, turned, s.width)
     for j in range(s.Q):
         meet(across + j, j, g.KW, s.W, g.sw, g.left, g.dw, s.gradient)
     p = 0
@@ -192,7 +171,7 @@ cdef inline void compute_block(
             meet(&down, p + i, g.KH, s.H, g.sh, g.top, g.dh, s.gradient)
             compute_row(turned, panels, part + i * s.Q * s.width, y_channel, s, &down, across, g.KW)
         for o in range(s.O):
-            transpose_back(
+            transpose(
                 part + o * y_channel, s.width, rows * s.Q, images, y + o * outputs + p * s.Q, g.groups * s.O * outputs)
         p += rows
 

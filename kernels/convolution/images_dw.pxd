@@ -9,8 +9,8 @@ from libc.string cimport memset
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
+from fastnn.kernels.convolution.transpose cimport transpose
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.packing cimport pack_transposed
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/few_channels.h" nogil:
@@ -53,15 +53,15 @@ cdef inline void turn_input(const real* x, real* turned, const Geometry* g, cons
     cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), rows = max(min(g.H, a.H - g.top), 0), columns = max(min(g.W, a.W - g.left), 0)
     cdef Py_ssize_t c, i, step = g.groups * g.C * g.H * g.W
     cdef real* to
-    if g.top + g.left > 0 or rows < a.H or columns < a.W:
+    if images < a.lanes or g.top + g.left > 0 or rows < a.H or columns < a.W:
         memset(turned, 0, g.C * a.H * a.W * lanes * sizeof(real))
     for c in range(g.C):
         to = turned + ((c * a.H + g.top) * a.W + g.left) * lanes
         if columns == a.W and columns == g.W:
-            pack_transposed(x + c * g.H * g.W, step, images, rows * columns, lanes, to)
+            transpose(x + c * g.H * g.W, step, images, rows * columns, to, lanes)
         else:
             for i in range(rows):
-                pack_transposed(x + (c * g.H + i) * g.W, step, images, columns, lanes, to + i * a.W * lanes)
+                transpose(x + (c * g.H + i) * g.W, step, images, columns, to + i * a.W * lanes, lanes)
 
 
 cdef inline void list_offsets(Py_ssize_t* offset, const Geometry* g, const Plan* a) noexcept nogil:
@@ -113,8 +113,10 @@ cdef inline void dw_channels(
         o = 0
         while o < channels:
             i = min(<Py_ssize_t> CHANNELS, channels - o)
-            pack_transposed(
-                dy + ((n * g.groups + group) * g.O + first + o) * pixels, g.groups * g.O * pixels, images, i * pixels, a.lanes, plane)
+            if images < a.lanes:
+                memset(plane, 0, i * pixels * a.lanes * sizeof(real))
+            transpose(
+                dy + ((n * g.groups + group) * g.O + first + o) * pixels, g.groups * g.O * pixels, images, i * pixels, plane, a.lanes)
             add_products(plane, turned, total + o * K, g, a, offset, i)
             o += i
         n += images

@@ -26,7 +26,7 @@ cdef enum:
     BLOCK_BYTES = 1024 * 1024    # of L2, for the padded input of a block
     WEIGHT_BYTES = 1024 * 1024   # weights that stay in L2 beside it
     PACKED_PIXELS = 400          # of a batch, from which packing the weights costs less than it saves
-    GROUP = 8                    # units that a panel of packed weights meets while it is in L1
+    GROUP = 16                    # units that a panel of packed weights meets while it is in L1
     PART_TAPS = 128              # of the input channels that are worked on together
 
 cdef struct Pass:

@@ -6,6 +6,7 @@ With a stride of 2 the even and the odd rows (and columns) are two strands; neig
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
+from fastnn.kernels.convolution.blocks cimport fill_phases_f32, fill_phases_f64, fill_rows_f32, fill_rows_f64
 from fastnn.kernels.convolution.geometry cimport Geometry
 
 cdef extern from "simd/direct.h" nogil:
@@ -70,23 +71,52 @@ cdef inline void fill_strands(
 ) noexcept nogil:
     """target[c][strand of rows][of columns][image][row][column] from output (p, q) on; x_image counts channels. There is room for
     ``image_places`` images."""
-    cdef Py_ssize_t c, a, b, n, i, row, first
-    cdef real* to
+    cdef Py_ssize_t plane = image_places * rows * columns, c, a, n, row, first, last
     for c in range(channels):
         for a in range(down.strands):
-            for b in range(across.strands):
-                for n in range(images):
-                    to = target + (((c * down.strands + a) * across.strands + b) * image_places + n) * rows * columns
-                    for i in range(rows):
-                        row = (p + i) * down.step + down.first[a]
-                        if row < 0 or row >= H:
-                            memset(to, 0, columns * sizeof(real))
-                        else:
-                            first = q * across.step + across.first[b]
-                            if real is float:
-                                strand_row_f32(
-                                    to, columns, x + ((n * x_image + c) * H + row) * W + first, across.step, -first, W - first)
-                            else:
-                                strand_row_f64(
-                                    to, columns, x + ((n * x_image + c) * H + row) * W + first, across.step, -first, W - first)
-                        to += columns
+            row = p * down.step + down.first[a]
+            first = min(max(-row + down.step - 1, 0) // down.step, rows)
+            last = max(min(max(H - row + down.step - 1, 0) // down.step, rows), first)
+            for n in range(images):
+                fill_rows_of(
+                    target + n * rows * columns, plane, across, rows, columns, x + ((n * x_image + c) * H + row) * W, down.step * W,
+                    first, last, W, q)
+            target += across.strands * plane
+
+
+cdef inline void fill_rows_of(
+    real* target, Py_ssize_t plane, const Line* across, Py_ssize_t rows, Py_ssize_t columns, const real* source, Py_ssize_t step,
+    Py_ssize_t first, Py_ssize_t last, Py_ssize_t W, Py_ssize_t q,
+) noexcept nogil:
+    """Every strand of columns of one strand of rows, of which ``first`` to ``last`` exist."""
+    cdef Py_ssize_t b = 0, column, i
+    while b < across.strands:
+        column = q * across.step + across.first[b]
+        if across.step == 1:
+            if real is float:
+                fill_rows_f32(
+                    target, columns, rows, columns, source + column, step, first, last, max(-column, 0), max(W - column, 0))
+            else:
+                fill_rows_f64(
+                    target, columns, rows, columns, source + column, step, first, last, max(-column, 0), max(W - column, 0))
+        elif across.step == 2 and b + 1 < across.strands and across.first[b + 1] == across.first[b] + 1:
+            if real is float:
+                fill_phases_f32(
+                    target, plane, columns, rows, columns, source + column, step, first, last, max(-column, 0), max(W - column, 0))
+            else:
+                fill_phases_f64(
+                    target, plane, columns, rows, columns, source + column, step, first, last, max(-column, 0), max(W - column, 0))
+            target += plane
+            b += 1
+        else:
+            memset(target, 0, first * columns * sizeof(real))
+            memset(target + last * columns, 0, (rows - last) * columns * sizeof(real))
+            for i in range(first, last):
+                if real is float:
+                    strand_row_f32(
+                        target + i * columns, columns, source + i * step + column, across.step, -column, W - column)
+                else:
+                    strand_row_f64(
+                        target + i * columns, columns, source + i * step + column, across.step, -column, W - column)
+        target += plane
+        b += 1

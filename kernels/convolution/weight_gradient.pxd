@@ -13,8 +13,8 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport Line, fill_strands, find_strands, forward_line, lines_space, place_lines
+from fastnn.kernels.convolution.transpose cimport transpose
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.packing cimport transpose_f32, transpose_f64
 from fastnn.kernels.parallel cimport threads_for
 
 cdef extern from "simd/weight_gradient.h" nogil:
@@ -66,30 +66,6 @@ cdef inline Plan plan_blocks(const Geometry* g, Py_ssize_t itemsize, Py_ssize_t*
     a.width = 2 * SPAN_BYTES // itemsize
     a.panels = (g.O + a.width - 1) // a.width
     return a
-
-
-cdef inline void transpose(
-    const real* source, Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t columns, real* target, Py_ssize_t width
-) noexcept nogil:
-    """target[j * width + i] = source[i * stride + j]."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), i = 0, j, k
-    while i + lanes <= rows:
-        j = 0
-        while j + lanes <= columns:
-            if real is float:
-                transpose_f32(source + i * stride + j, stride, target + j * width + i, width)
-            else:
-                transpose_f64(source + i * stride + j, stride, target + j * width + i, width)
-            j += lanes
-        while j < columns:
-            for k in range(i, i + lanes):
-                target[j * width + k] = source[k * stride + j]
-            j += 1
-        i += lanes
-    while i < rows:
-        for j in range(columns):
-            target[j * width + i] = source[i * stride + j]
-        i += 1
 
 
 cdef inline Py_ssize_t list_segments(

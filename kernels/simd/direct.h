@@ -11,6 +11,7 @@
 
 #include "partial.h"
 #include "taps.h"
+#include "transpose.h"
 
 #if defined(__AVX512F__)
 #define FASTNN_DIRECT_ROWS 8
@@ -37,10 +38,7 @@ typedef struct {
 static void FASTNN_OF(strand_row)(FASTNN_REAL *target, ptrdiff_t width, const FASTNN_REAL *row, ptrdiff_t step, ptrdiff_t begin,
                                   ptrdiff_t end) {
     enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
-    if (step == 1)
-        for (ptrdiff_t t = 0; t < width; t += lanes)
-            FASTNN_OF(store_row)(target, t, width, FASTNN_OF(load_inside)(row, t, begin, end));
-    else if (step == 2)
+    if (step == 2)
         for (ptrdiff_t t = 0; t < width; t += lanes)
             FASTNN_OF(store_row)(target, t, width, FASTNN_SHUFFLE(
                 FASTNN_OF(load_inside)(row, 2 * t, begin, end), FASTNN_OF(load_inside)(row, 2 * t + lanes, begin, end),
@@ -154,6 +152,41 @@ static void FASTNN_OF(blocked_tile)(ptrdiff_t channels, ptrdiff_t taps, const fa
             add = 1;
         }
     }
+}
+
+/* Fetches what blocked_store will write to. */
+static inline void FASTNN_OF(blocked_fetch)(const fastnn_piece *piece, ptrdiff_t pieces, ptrdiff_t channels, FASTNN_REAL *y,
+                                            ptrdiff_t y_channel, ptrdiff_t step) {
+    for (ptrdiff_t k = 0; k < pieces; k++) {
+        FASTNN_REAL *const to = y + piece[k].target;
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            FASTNN_FETCH(to + c * y_channel, 0, 1);
+            FASTNN_FETCH(to + c * y_channel + (piece[k].count - 1) * step, 0, 1);
+        }
+    }
+}
+
+/* y[channel][target + i step] = p[lane + i][channel] + bias[channel] for the pieces of a blocked tile */
+static void FASTNN_OF(blocked_store)(const fastnn_piece *piece, ptrdiff_t pieces, const FASTNN_REAL *p, ptrdiff_t channels,
+                                     const FASTNN_REAL *bias, FASTNN_REAL *y, ptrdiff_t y_channel, ptrdiff_t step) {
+    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
+    FASTNN_REAL turned[lanes * lanes];
+    for (ptrdiff_t c0 = 0; c0 < channels; c0 += lanes)
+        for (ptrdiff_t first = 0; first < FASTNN_DIRECT_PIXELS; first += lanes) {
+            FASTNN_OF(transpose_block)(p + first * 2 * lanes + c0, 2 * lanes, turned, lanes);
+            for (ptrdiff_t c = c0; c < channels && c < c0 + lanes; c++) {
+                const FASTNN_OF(span) pixels = FASTNN_OF(load)(turned + (c - c0) * lanes) + (bias ? bias[c] : 0);
+                for (ptrdiff_t k = 0; k < pieces; k++) {
+                    const ptrdiff_t at = piece[k].lane - first, low = FASTNN_CLAMP(at, 0), high = FASTNN_CLAMP(at + piece[k].count, low);
+                    FASTNN_REAL *const to = y + c * y_channel + piece[k].target - at * step;
+                    if (step == 1)
+                        FASTNN_OF(store_between)(to, pixels, low, high);
+                    else
+                        for (ptrdiff_t i = low; i < high; i++)
+                            to[i * step] = pixels[i];
+                }
+            }
+        }
 }
 
 /* y[target + i step] = p[lane + i] + bias for the pieces of one channel */

@@ -73,6 +73,7 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #define FASTNN_LOAD_BETWEEN(p, low, high) _mm512_maskz_loadu_ps((__mmask16)(((1u << (high)) - 1) & ~0u << (low)), p)
 #define FASTNN_LOAD_MASKED(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
 #define FASTNN_STORE_MASKED(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), (__m512)(v))
+#define FASTNN_STORE_BETWEEN(p, v, low, high) _mm512_mask_storeu_ps(p, (__mmask16)(((1u << (high)) - 1) & ~0u << (low)), (__m512)(v))
 #define FASTNN_KEEP_MASKED(v, n) _mm512_maskz_mov_ps((__mmask16)((1u << (n)) - 1), (__m512)(v))
 #define FASTNN_FOLD(v) _mm512_reduce_add_ps((__m512)(v))
 #elif defined(__AVX2__)
@@ -80,6 +81,8 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #define FASTNN_LOAD_MASKED(p, n) _mm256_maskload_ps(p, FASTNN_MASK(n))
 #define FASTNN_LOAD_BETWEEN(p, low, high) _mm256_maskload_ps(p, _mm256_andnot_si256(FASTNN_MASK(low), FASTNN_MASK(high)))
 #define FASTNN_STORE_MASKED(p, v, n) _mm256_maskstore_ps(p, FASTNN_MASK(n), (__m256)(v))
+#define FASTNN_STORE_BETWEEN(p, v, low, high) \
+    _mm256_maskstore_ps(p, _mm256_andnot_si256(FASTNN_MASK(low), FASTNN_MASK(high)), (__m256)(v))
 #endif
 #include "partial.h"
 #undef FASTNN_REAL
@@ -89,6 +92,7 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #undef FASTNN_LOAD_BETWEEN
 #undef FASTNN_LOAD_MASKED
 #undef FASTNN_STORE_MASKED
+#undef FASTNN_STORE_BETWEEN
 #undef FASTNN_KEEP_MASKED
 #undef FASTNN_FOLD
 #undef FASTNN_MASK
@@ -101,6 +105,7 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #define FASTNN_LOAD_BETWEEN(p, low, high) _mm512_maskz_loadu_pd((__mmask8)(((1u << (high)) - 1) & ~0u << (low)), p)
 #define FASTNN_LOAD_MASKED(p, n) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p)
 #define FASTNN_STORE_MASKED(p, v, n) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
+#define FASTNN_STORE_BETWEEN(p, v, low, high) _mm512_mask_storeu_pd(p, (__mmask8)(((1u << (high)) - 1) & ~0u << (low)), (__m512d)(v))
 #define FASTNN_KEEP_MASKED(v, n) _mm512_maskz_mov_pd((__mmask8)((1u << (n)) - 1), (__m512d)(v))
 #define FASTNN_FOLD(v) _mm512_reduce_add_pd((__m512d)(v))
 #elif defined(__AVX2__)
@@ -108,6 +113,8 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #define FASTNN_LOAD_MASKED(p, n) _mm256_maskload_pd(p, FASTNN_MASK(n))
 #define FASTNN_LOAD_BETWEEN(p, low, high) _mm256_maskload_pd(p, _mm256_andnot_si256(FASTNN_MASK(low), FASTNN_MASK(high)))
 #define FASTNN_STORE_MASKED(p, v, n) _mm256_maskstore_pd(p, FASTNN_MASK(n), (__m256d)(v))
+#define FASTNN_STORE_BETWEEN(p, v, low, high) \
+    _mm256_maskstore_pd(p, _mm256_andnot_si256(FASTNN_MASK(low), FASTNN_MASK(high)), (__m256d)(v))
 #endif
 #include "partial.h"
 #undef FASTNN_REAL
@@ -117,6 +124,7 @@ static const long long fastnn_lane_mask_wide[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #undef FASTNN_LOAD_BETWEEN
 #undef FASTNN_LOAD_MASKED
 #undef FASTNN_STORE_MASKED
+#undef FASTNN_STORE_BETWEEN
 #undef FASTNN_KEEP_MASKED
 #undef FASTNN_FOLD
 #undef FASTNN_MASK
@@ -195,6 +203,16 @@ static inline FASTNN_OF(span) FASTNN_OF(load_between)(const FASTNN_REAL *p, ptrd
 #endif
 }
 
+/* Lanes low to high - 1 of v; nothing else is touched. */
+static inline void FASTNN_OF(store_between)(FASTNN_REAL *p, FASTNN_OF(span) v, ptrdiff_t low, ptrdiff_t high) {
+#ifdef FASTNN_STORE_BETWEEN
+    FASTNN_STORE_BETWEEN(p, v, low, high);
+#else
+    for (ptrdiff_t i = low; i < high; i++)
+        p[i] = v[i];
+#endif
+}
+
 /* A vector of a row whose elements begin to end - 1 exist, from t on; zeros outside. */
 static inline FASTNN_OF(span) FASTNN_OF(load_inside)(const FASTNN_REAL *row, ptrdiff_t t, ptrdiff_t begin, ptrdiff_t end) {
     if (t >= begin && t + FASTNN_LANES <= end)
@@ -238,9 +256,9 @@ static void FASTNN_OF(fill_rows)(FASTNN_REAL *target, ptrdiff_t pitch, ptrdiff_t
     }
 }
 
-/* The same with every other element in each of two phases of ``width``:
-   target[t] = source[2 t], target[width + t] = source[2 t + 1] */
-static void FASTNN_OF(fill_phases)(FASTNN_REAL *target, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t width,
+/* The same with every other element in each of two phases:
+   target[t] = source[2 t], target[phase + t] = source[2 t + 1] for t < width */
+static void FASTNN_OF(fill_phases)(FASTNN_REAL *target, ptrdiff_t phase, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t width,
                                    const FASTNN_REAL *source, ptrdiff_t row, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin,
                                    ptrdiff_t end) {
     const FASTNN_OF(span) zero = {0};
@@ -258,7 +276,7 @@ static void FASTNN_OF(fill_phases)(FASTNN_REAL *target, ptrdiff_t pitch, ptrdiff
                 from += row;
             }
             FASTNN_OF(store_part)(to, FASTNN_SHUFFLE(left, right, FASTNN_EVEN(FASTNN_LANES)), count);
-            FASTNN_OF(store_part)(to + width, FASTNN_SHUFFLE(left, right, FASTNN_ODD(FASTNN_LANES)), count);
+            FASTNN_OF(store_part)(to + phase, FASTNN_SHUFFLE(left, right, FASTNN_ODD(FASTNN_LANES)), count);
         }
     }
 }
