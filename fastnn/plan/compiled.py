@@ -56,6 +56,7 @@ class Compiled:
         self.written = [value.memory() for value in outputs]
         self.gradients = {name: self.program.array(value) for name, value in (gradients or {}).items()}
         self.update = update
+        self._has_run = False
 
     def is_current(self) -> bool:
         """Whether model, Tensors and optimiser are still those that the program was made for."""
@@ -119,12 +120,16 @@ class Compiled:
         finally:  # Ctrl-C comes between two batches
             self.update.count(self.program, int(done[0]))
 
-    def run(self) -> None:
-        """Run the program on what it took, with the attributes that the optimiser has for this step."""
+    def run(self) -> bool:
+        """Run the program on what it took, with the attributes that the optimiser has for this step.
+
+        Returns whether the next run is likely to be like this one.
+        """
         self.check_written()
-        if self.update is not None:
-            self.update.next_step(self.program)
+        likely = self._has_run if self.update is None else self.update.next_step(self.program)
         self.program.run()
+        self._has_run = True
+        return likely
 
 
 def compile_prediction(model: nn.Module, inputs: Inputs) -> Compiled:

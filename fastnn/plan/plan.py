@@ -96,6 +96,7 @@ class Plan:
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock: Any = _lock()
         self._step_shortcut: Any = None
+        self._step_prediction: Any = None
         self._predict_shortcut: Any = None
         self.model = model
         self.loss = loss
@@ -146,15 +147,19 @@ class Plan:
 
     def train_batch(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """Like :meth:`step`, with the model's prediction before the update: memory of the plan, good until its next call."""
+        shortcut, prediction = self._step_shortcut, self._step_prediction
+        loss = None if shortcut is None else shortcut.step(x, y)
+        if loss is not None:
+            return loss, prediction
         self._need("step", loss=self.loss, optimizer=self.optimizer)
         x, y = self._array("x", x), self._array("y", y)
         with self._lock:
             compiled = self._find("step", x, y)
             compiled.take(x, y)
-            self._run(compiled)
-            self._step_shortcut = shortcut_of(compiled, self._lock)
-            loss, prediction = compiled.program.outputs[:2]
-            return loss.item(), prediction
+            likely = self._run(compiled)
+            self._step_shortcut = shortcut_of(compiled, self._lock) if likely else None
+            loss, self._step_prediction = compiled.program.outputs[:2]
+            return loss.item(), self._step_prediction
 
     def epoch(self, X: Any, Y: Any, *, batch_size: int = 32, shuffle: bool = True, seed: Any = None, order: Any = None) -> float:
         """Train on every row once; the partial last batch takes part.
@@ -216,8 +221,7 @@ class Plan:
             result = compiled.program.outputs[0]
             out = checks.out(out, result.shape, result.dtype)
             compiled.take(x)
-            compiled.program.run()
-            self._predict_shortcut = shortcut_of(compiled, self._lock)
+            self._predict_shortcut = shortcut_of(compiled, self._lock) if compiled.run() else None
             if out is None:
                 return result.copy()
             np.copyto(out, result)
@@ -299,11 +303,11 @@ class Plan:
         compiled.run()
         return compiled
 
-    def _run(self, compiled: Compiled) -> None:
-        """Run a training program, whose update is inside or follows here."""
-        compiled.run()
+    def _run(self, compiled: Compiled) -> bool:
+        """Run a training program, whose update is inside or follows here; whether the next run is likely to be like this one."""
+        likely = compiled.run()
         if compiled.update is not None:
-            return
+            return likely
         tensors = self.trained()
         before = {name: tensor.grad for name, tensor in tensors.items()}
         try:
@@ -314,6 +318,7 @@ class Plan:
         finally:
             for name, tensor in tensors.items():
                 tensor.grad = before[name]
+        return False
 
 
 def _rows(order: Any, count: int) -> np.ndarray:

@@ -70,8 +70,9 @@ class Update:
         """Which options are zero or off: a momentum that is turned on wants other state."""
         return [bool(v) for group in self.optimizer.param_groups for key, v in group.items() if key != "params"]
 
-    def next_step(self, program: Program) -> None:
-        """Put the attributes of the next step into the calls."""
+    def next_step(self, program: Program) -> bool:
+        """Put the attributes of the next step into the calls; whether another one is likely to be like it but for its count."""
+        likely = self._is_settled() or (not self._options and not self._fresh)
         if self._fresh:  # made for this very step
             self._fresh = False
         elif self._is_settled():
@@ -83,6 +84,7 @@ class Update:
                     if value is not node.attributes[index]:
                         program.set_attribute(node, index, value)
             self._options = self._current_options()
+        return likely
 
     def growing(self, program: Program) -> list[tuple[int, int]] | None:
         """Where the calls' step counts stand, if nothing else changes from step to step; None where more does."""
