@@ -210,6 +210,63 @@ def test_files_of_safetensors_and_torch(tmp_path):
     assert theirs[1].num_batches_tracked.dtype == torch.int64
 
 
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Linear(3, 4, bias=False)
+        self.decoder = nn.Linear(4, 2)
+        self.twin = self.encoder
+
+
+def test_what_does_not_fit_is_reported_together(tmp_path):
+    state = {
+        "encoder.weight": np.ones((4, 3)),
+        "decoder.weight": np.ones((4, 2)),
+        "head.bias": np.ones(7),
+        "decoder.scale": np.array(1.0),
+    }
+    fastnn.save(state, tmp_path / "w")
+    model = Tied()
+    before = model.state_dict()
+    with pytest.raises(ValueError) as caught:
+        model.load_state_dict(dict(sorted(fastnn.load(tmp_path / "w").items())))
+    assert str(caught.value) == (
+        "state_dict: missing 'decoder.bias' (2,); unexpected 'decoder.scale' (), 'head.bias' (7,); "
+        "decoder.weight: expected shape (2, 4), got (4, 2)"
+    )
+    with pytest.raises(ValueError, match=r"^decoder.weight: expected shape \(2, 4\), got \(4, 2\)$"):
+        model.load_state_dict(fastnn.load(tmp_path / "w"), strict=False)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    state["decoder.weight"] = np.ones((2, 4))
+    result = model.load_state_dict(state, strict=False)
+    assert result.missing_keys == ["decoder.bias"]
+    assert sorted(result.unexpected_keys) == ["decoder.scale", "head.bias"]
+    np.testing.assert_array_equal(model.twin.weight.numpy(), 1)
+
+
+def test_torch_writes_a_shared_tensor_once(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_model
+
+    theirs = torch.nn.ModuleDict({"encoder": torch.nn.Linear(3, 4, bias=False), "decoder": torch.nn.Linear(4, 2)})
+    theirs["twin"] = theirs["encoder"]
+    save_model(theirs, tmp_path / "theirs")
+    content = fastnn.load(tmp_path / "theirs")
+    assert len(content) == 3
+    model = Tied()
+    assert model.load_state_dict(content) == ([], [])
+    np.testing.assert_array_equal(model.encoder.weight.numpy(), theirs["encoder"].weight.detach().numpy())
+
+
+def test_half_precision_of_torch_is_widened(tmp_path):
+    fastnn.save({"weight": np.full((2, 3), 0.5, np.float16), "bias": np.ones(2, np.float64)}, tmp_path / "w")
+    model = nn.Linear(3, 2)
+    model.load_state_dict(fastnn.load(tmp_path / "w"))
+    assert model.weight.dtype == model.bias.dtype == np.float32
+    np.testing.assert_array_equal(model.weight.numpy(), 0.5)
+
+
 def test_missing_file(tmp_path):
     for function in (fastnn.load, io.load_metadata):
         with pytest.raises(FileNotFoundError):

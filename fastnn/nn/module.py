@@ -53,6 +53,11 @@ def _fitting(key: str, value: Any, target: np.ndarray) -> np.ndarray:
         return array.astype(target.dtype)
 
 
+def _shaped(key: Any, value: Any) -> str:
+    """A key with the shape that stands under it."""
+    return f"{key!r} {tuple(value.shape)}" if hasattr(value, "shape") else repr(key)
+
+
 def _buffer(value: Any) -> Tensor | None:
     return value if value is None or isinstance(value, Tensor) else Tensor(value)
 
@@ -257,8 +262,9 @@ class Module:
         Parameters
         ----------
         state_dict : mapping of str to array or Tensor
+            For example ``fastnn.load("weights.safetensors")``, of a model of PyTorch's too.
         strict : bool
-            Refuse missing and unexpected keys.
+            Refuse missing and unexpected keys. A tensor that the model uses in several places may come under any of its names.
 
         Returns
         -------
@@ -268,21 +274,26 @@ class Module:
         Raises
         ------
         TypeError, ValueError
-            Naming the keys that do not fit.
+            With all keys that are missing, unexpected, or of a shape or dtype that does not fit.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict: expected a mapping, got {type(state_dict).__name__}")
         own = dict(self._state())
-        missing = [key for key in own if key not in state_dict]
+        given = {id(own[key]) for key in state_dict if key in own}
+        missing = [key for key in own if key not in state_dict and id(own[key]) not in given]
         unexpected = [key for key in state_dict if key not in own]
-        if strict and (missing or unexpected):
-            parts = [
-                f"{what} {', '.join(map(repr, keys))}"
-                for what, keys in (("missing", missing), ("unexpected", unexpected))
-                if keys
-            ]
-            raise ValueError(f"state_dict: {'; '.join(parts)}")
-        values = {key: _fitting(key, state_dict[key], target.numpy()) for key, target in own.items() if key in state_dict}
+        values: dict[str, np.ndarray] = {}
+        wrong: list[Exception] = []
+        for key in [key for key in own if key in state_dict]:
+            try:
+                values[key] = _fitting(key, state_dict[key], own[key].numpy())
+            except (TypeError, ValueError) as error:
+                wrong.append(error)
+        lists = [("missing", missing, own), ("unexpected", unexpected, state_dict)] if strict else []
+        report = [f"{what} {', '.join(_shaped(key, source[key]) for key in keys)}" for what, keys, source in lists if keys]
+        if report or wrong:
+            kind = TypeError if not report and all(isinstance(error, TypeError) for error in wrong) else ValueError
+            raise kind(("state_dict: " if report else "") + "; ".join([*report, *map(str, wrong)]))
         for key, value in values.items():
             np.copyto(own[key].numpy(), value)
             own[key]._touch()
