@@ -49,6 +49,14 @@ def test_numpy_network(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
+def test_onnx_roundtrip(capsys):
+    pytest.importorskip("onnx")
+    difference, before, after = load("onnx_roundtrip").main()
+    assert difference < 1e-6
+    assert after < before < 0.4
+    assert "circles.onnx" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_examples_are_short(path):
     assert len(path.read_text().splitlines()) <= 90
