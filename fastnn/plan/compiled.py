@@ -141,6 +141,21 @@ def compile_prediction(model: nn.Module, inputs: Inputs) -> Compiled:
     return Compiled(model, graph)
 
 
+def compile_pullback(model: nn.Module, inputs: Inputs) -> Compiled:
+    """The model in evaluation mode, with the gradients of its input and parameters: the program's second input flows into its result."""
+    with mode_kept(model, training=False), enable_grad():
+        graph, (y,) = trace(model, inputs, differentiable=True)
+    wanted = {value.name: value for value in graph.inputs if value.requires_grad}
+    bound = {id(value.source): value for value in graph.bound()}
+    wanted |= {name: bound[id(p)] for name, p in model.named_parameters() if id(p) in bound and p.requires_grad}
+    dy = Value(y.shape, y.dtype, name="dy")
+    graph.inputs.append(dy)
+    found = dict(zip(wanted, add_backward(graph, y, list(wanted.values()), dy), strict=True))
+    gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
+    graph.outputs = list(gradients.values())
+    return Compiled(model, graph, gradients)
+
+
 def compile_training(
     model: nn.Module,
     loss: Callable[..., Any],

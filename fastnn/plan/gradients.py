@@ -111,18 +111,29 @@ def _constant(array: np.ndarray) -> Value:
     return Value(array.shape, array.dtype, array, name="constant")
 
 
-def add_backward(graph: Graph, loss: Value, wanted: Sequence[Value]) -> list[Value | None]:
-    """Append the backward pass of a scalar ``loss``; the gradients of ``wanted``, None where none flows.
+def add_backward(graph: Graph, result: Value, wanted: Sequence[Value], gradient: Value | None = None) -> list[Value | None]:
+    """Append the backward pass of ``result``; the gradients of ``wanted``, None where none flows.
+
+    Parameters
+    ----------
+    graph : Graph
+    result : Value
+        A loss, or anything else with a ``gradient`` of its own shape.
+    wanted : sequence of Value
+    gradient : Value, optional
+        What flows into ``result``; by default one, into a scalar.
 
     Raises
     ------
     ValueError
-        Where the loss has more than one element.
+        Where a loss has more than one element.
     """
-    if math.prod(loss.shape) != 1:
-        raise ValueError(f"loss: expected a scalar, got shape {loss.shape}")
+    if gradient is None:
+        if math.prod(result.shape) != 1:
+            raise ValueError(f"loss: expected a scalar, got shape {result.shape}")
+        gradient = _constant(np.ones(result.shape, result.dtype))
     backward = _Backward(graph)
-    backward.gradients[id(loss)] = _constant(np.ones(loss.shape, loss.dtype))
+    backward.gradients[id(result)] = gradient
     for node in reversed(list(graph.nodes)):
         backward.visit(node)
     return [backward.gradients.get(id(value)) for value in wanted]

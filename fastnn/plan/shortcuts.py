@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastnn import dispatch
@@ -10,6 +11,14 @@ from fastnn.random import seeding
 
 from .compiled import Compiled
 from .program import shortcut
+
+
+def _itself(method: Callable[..., Any]) -> Callable[..., Any]:
+    return method
+
+
+# Decorators of a plan's methods, which take its shortcut without Python.
+stepping, predicting = (_itself, _itself) if shortcut is None else (shortcut.stepping, shortcut.predicting)
 
 
 def shortcut_of(compiled: Compiled, lock: Any) -> Any:

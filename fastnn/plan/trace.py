@@ -116,9 +116,9 @@ class Tracer:
         self.graph = Graph()
         self._bound: dict[int, Value] = {}
 
-    def symbol(self, shape: Sequence[int], dtype: Any, name: str) -> Symbol:
+    def symbol(self, shape: Sequence[int], dtype: Any, name: str, requires_grad: bool = False) -> Symbol:
         """An input of the plan."""
-        value = Value(tuple(shape), dtype, name=name)
+        value = Value(tuple(shape), dtype, None, requires_grad, name)
         self.graph.inputs.append(value)
         return Symbol(self, value)
 
@@ -174,7 +174,9 @@ class Tracer:
             self.graph.counters.append(counter)
 
 
-def trace(function: Callable[..., Any], inputs: Sequence[tuple[str, Sequence[int], Any]]) -> tuple[Graph, list[Value]]:
+def trace(
+    function: Callable[..., Any], inputs: Sequence[tuple[str, Sequence[int], Any]], differentiable: bool = False
+) -> tuple[Graph, list[Value]]:
     """The graph of ``function`` called with symbols, and the values that it returns.
 
     Parameters
@@ -182,6 +184,8 @@ def trace(function: Callable[..., Any], inputs: Sequence[tuple[str, Sequence[int
     function : callable
         Returns one Tensor or a sequence of them.
     inputs : sequence of (name, shape, dtype)
+    differentiable : bool
+        Whether gradients flow to the floating inputs too.
 
     Raises
     ------
@@ -191,7 +195,7 @@ def trace(function: Callable[..., Any], inputs: Sequence[tuple[str, Sequence[int
         Where the result does not come from the inputs.
     """
     tracer = Tracer()
-    symbols = [tracer.symbol(shape, dtype, name) for name, shape, dtype in inputs]
+    symbols = [tracer.symbol(shape, dtype, name, differentiable and np.dtype(dtype).kind == "f") for name, shape, dtype in inputs]
     token = dispatch.current_tracer.set(tracer)
     try:
         result = function(*symbols)

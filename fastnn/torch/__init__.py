@@ -8,23 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from fastnn import Tensor, enable_grad, nn, no_grad
 from fastnn.autograd import grad
 from fastnn.functional import checks
+from fastnn.plan import Plan
 
 __all__ = ["Block", "as_function"]
 
 
-def as_function(model: nn.Module) -> Block:
-    """A torch module that computes with a fastnn model, forward and backward.
+def as_function(model: nn.Module | Plan) -> Block:
+    """A torch module that computes with a fastnn model or plan, forward and backward.
 
     Parameters
     ----------
-    model : fastnn.nn.Module
+    model : fastnn.nn.Module or plan of fastnn.compile
         It returns one Tensor. Its parameters become torch parameters of the same names over the same memory, so that either a torch
-        or a fastnn optimiser trains them.
+        or a fastnn optimiser trains them. A plan takes one input, computes in evaluation mode, and computes the forward pass a second
+        time on the way back (``plan.vjp``).
 
     Returns
     -------
@@ -34,7 +37,7 @@ def as_function(model: nn.Module) -> Block:
     Raises
     ------
     TypeError
-        Where ``model`` is no fastnn module, or an argument of the call no dense tensor on the CPU.
+        Where ``model`` is no fastnn module or plan, or an argument of the call no dense tensor on the CPU.
 
     Examples
     --------
@@ -46,8 +49,10 @@ def as_function(model: nn.Module) -> Block:
     >>> [name for name, parameter in network.named_parameters() if parameter.grad is not None]
     ['0.weight', '0.bias']
     """
+    if isinstance(model, Plan):
+        return Block(model.model, model)
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model: expected a fastnn Module, got {type(model).__name__}")
+        raise TypeError(f"model: expected a fastnn Module or plan, got {type(model).__name__}")
     return Block(model)
 
 
@@ -60,9 +65,9 @@ class Block(torch.nn.Module):
         Its mode (training or evaluation) follows the block's.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, plan: Plan | None = None) -> None:
         super().__init__()
-        self.__dict__["model"] = model
+        self.__dict__.update(model=model, plan=plan)  # not among torch's modules
         _mirror(model, self, {})
         self.train(model.training)
 
@@ -75,14 +80,13 @@ class Block(torch.nn.Module):
                 raise TypeError(
                     f"inputs[{index}]: expected a dense tensor on the CPU, got one of {value.layout} on {value.device}"
                 )
-        parameters = list(self.model.parameters())
-        return _Call.apply(self.model, parameters, len(inputs), *inputs, *[self._mirrored[id(p)] for p in parameters])
-
-    @property
-    def _mirrored(self) -> dict[int, torch.nn.Parameter]:
-        """The torch parameter over each fastnn parameter, by its id."""
-        named = dict(self.named_parameters())
-        return {id(p): named[name] for name, p in self.model.named_parameters()}
+        own, mirrored = dict(self.model.named_parameters()), dict(self.named_parameters())
+        tensors = (*inputs, *[mirrored[name] for name in own])
+        if self.plan is None:
+            return _ModelCall.apply(self.model, list(own.values()), len(inputs), *tensors)
+        if len(inputs) != 1:
+            raise TypeError(f"inputs: expected one tensor, since a plan takes one, got {len(inputs)}")
+        return _PlanCall.apply(self.plan, list(own), *tensors)
 
     def train(self, mode: bool = True) -> Block:
         """Put the block and its model into training or evaluation mode."""
@@ -109,8 +113,8 @@ def _mirror(model: nn.Module, target: torch.nn.Module, known: dict[int, torch.nn
         target.add_module(name, mirrored)
 
 
-class _Call(torch.autograd.Function):
-    """One call of the model; torch's arguments after the first three are the inputs and the parameters."""
+class _ModelCall(torch.autograd.Function):
+    """One call of a model; torch's arguments after the first three are the inputs and the parameters."""
 
     @staticmethod
     def forward(ctx: Any, model: nn.Module, parameters: Sequence[Tensor], count: int, *tensors: torch.Tensor) -> torch.Tensor:
@@ -125,7 +129,7 @@ class _Call(torch.autograd.Function):
             raise TypeError(f"model: expected one Tensor as its output, got {type(result).__name__}")
         ctx.save_for_backward(*tensors)  # torch notices by them what was changed in place before the backward pass
         ctx.result, ctx.leaves = result, [*inputs, *parameters]
-        return _tensor(result)
+        return _tensor(result.numpy())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -135,10 +139,36 @@ class _Call(torch.autograd.Function):
         leaves = [leaf for leaf, needed in zip(ctx.leaves, wanted, strict=True) if needed]
         found = iter(grad(ctx.result, leaves, dy.numpy(), retain_graph=True))
         gradients = [next(found) if needed else None for needed in wanted]
-        return None, None, None, *[None if gradient is None else _tensor(gradient) for gradient in gradients]
+        return None, None, None, *[None if gradient is None else _tensor(gradient.numpy()) for gradient in gradients]
 
 
-def _tensor(result: Tensor) -> torch.Tensor:
+class _PlanCall(torch.autograd.Function):
+    """One call of a plan; torch's arguments after the names of the parameters are the input and the parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, names: Sequence[str], x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        y, ctx.pullback = plan.vjp(x.detach())
+        ctx.names = names
+        ctx.save_for_backward(x, *parameters)
+        return torch.from_numpy(y)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+        ctx.saved_tensors  # noqa: B018  raises where one was changed since
+        dx, gradients = ctx.pullback(dy)
+        found = [dx, *[gradients.get(name) for name in ctx.names]]
+        wanted = ctx.needs_input_grad[2:]
+        return (
+            None,
+            None,
+            *[
+                torch.from_numpy(gradient) if needed and gradient is not None else None
+                for gradient, needed in zip(found, wanted, strict=True)
+            ],
+        )
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
     """A torch tensor over the same memory; a copy of what torch cannot hold (reversed or read-only views)."""
-    array = result.numpy()
     return torch.from_numpy(array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy())

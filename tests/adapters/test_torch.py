@@ -18,8 +18,9 @@ def network(dtype=np.float64):
     return model.to(dtype)
 
 
-def test_gradcheck_of_inputs_and_parameters():
-    block = bridge.as_function(network())
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: fastnn.compile(model)], ids=["model", "plan"])
+def test_gradcheck_of_inputs_and_parameters(wrap):
+    block = bridge.as_function(wrap(network()))
     x = torch.randn(3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, *parameters: block(x), (x, *block.parameters()))
 
@@ -43,6 +44,21 @@ def test_same_as_torch():
         np.testing.assert_allclose(block.state_dict()[name], value, rtol=1e-10, err_msg=name)
     twin.eval(), block.eval()
     np.testing.assert_allclose(block(x).detach(), twin(x).detach(), rtol=1e-10)
+
+
+def test_a_plan_gives_what_its_model_gives():
+    model = network().eval()
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    results = []
+    for block in (bridge.as_function(model), bridge.as_function(fastnn.compile(model))):
+        given = x.clone().requires_grad_()
+        y = block(given)
+        (y**2).sum().backward()
+        results.append([y.detach(), given.grad, *[parameter.grad for parameter in block.parameters()]])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-14)
+    with pytest.raises(TypeError, match="inputs: expected one tensor"):
+        block(x, x)
 
 
 def test_memory_is_shared():
@@ -126,7 +142,7 @@ class Picked(nn.Module):
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda block: bridge.as_function(len), "model: expected a fastnn Module"),
+        (lambda block: bridge.as_function(len), "model: expected a fastnn Module or plan"),
         (lambda block: block(np.ones((2, 3))), r"inputs\[0\]: expected a torch Tensor"),
         (lambda block: block(torch.ones(2, 3).to_sparse()), r"inputs\[0\]: expected a dense tensor"),
         (lambda block: block(torch.ones(2, 3, device="meta")), r"inputs\[0\]: expected a dense tensor on the CPU"),
