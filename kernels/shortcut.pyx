@@ -1,5 +1,7 @@
 """Steps and predictions like the last ones, without Python: compared, copied, run."""
 
+from functools import wraps
+
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItem
 from cpython.exc cimport PyErr_CheckSignals
@@ -25,11 +27,36 @@ cdef enum:
     MOST_INPUTS = 4
 
 
+cdef struct Input:
+    Layout layout
+    void* memory      # from which the calls read it
+    size_t bytes
+
+
 cdef struct Item:
     PyObject* holder  # a dict
     PyObject* key
     PyObject* value
     bint by_equality
+
+
+cdef struct Length:
+    PyObject* known   # a list
+    Py_ssize_t length
+
+
+cdef struct Variable:
+    PyObject* variable
+    PyObject* value
+
+
+cdef struct Check:
+    Py_ssize_t input, classes, ignored
+
+
+cdef struct Step:
+    Py_ssize_t call, argument
+    PyObject* state   # a dict
 
 
 cdef class Guard:
@@ -93,11 +120,15 @@ cdef class Shortcut:
 
     cdef Executor executor
     cdef Guard guard
-    cdef tuple inputs, checks, lists, variables, steps, written, held
-    cdef cnp.ndarray result
+    cdef Py_ssize_t input_count, item_count, length_count, variable_count, check_count, step_count
+    cdef Input inputs[MOST_INPUTS]
     cdef Item* items
-    cdef Py_ssize_t count
-    cdef Layout layouts[MOST_INPUTS]
+    cdef Length* lengths
+    cdef Variable* variables
+    cdef Check* checks
+    cdef Step* steps
+    cdef tuple written, held
+    cdef cnp.ndarray result
     cdef Layout output
 
     def __cinit__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple options,
@@ -105,64 +136,84 @@ cdef class Shortcut:
         cdef Py_ssize_t i
         if len(inputs) > MOST_INPUTS:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
-        self.executor, self.guard, self.inputs, self.result, self.checks = executor, guard, inputs, result, checks
-        self.lists, self.variables, self.steps, self.written, self.held = lists, variables, steps, written, (watched, options)
-        self.items = <Item*> PyMem_Calloc(len(watched) + len(options) + 1, sizeof(Item))
-        if self.items == NULL:
-            raise MemoryError("no room for a shortcut")
-        for holder, key, value in (*watched, *options):  # held by self.held
-            self.items[self.count] = Item(
-                <PyObject*> holder, <PyObject*> key, <PyObject*> value, self.count >= len(watched))
-            self.count += 1
-        for i in range(len(inputs)):
-            describe(&self.layouts[i], inputs[i].shape, inputs[i].dtype.num)
+        self.executor, self.guard, self.result, self.written = executor, guard, result, written
+        self.held = (inputs, watched, options, lists, variables, steps)  # what the pointers lead to
+        self.item_count, self.length_count = len(watched) + len(options), len(lists)
+        self.input_count, self.variable_count, self.check_count = len(inputs), len(variables), len(checks)
+        self.step_count = len(steps)
+        self.items = <Item*> _room(self.item_count, sizeof(Item))
+        self.lengths = <Length*> _room(self.length_count, sizeof(Length))
+        self.variables = <Variable*> _room(self.variable_count, sizeof(Variable))
+        self.checks = <Check*> _room(self.check_count, sizeof(Check))
+        self.steps = <Step*> _room(self.step_count, sizeof(Step))
+        for i, (holder, key, value) in enumerate((*watched, *options)):
+            self.items[i] = Item(<PyObject*> holder, <PyObject*> key, <PyObject*> value, i >= len(watched))
+        for i, (known, length) in enumerate(lists):
+            self.lengths[i] = Length(<PyObject*> known, length)
+        for i, (variable, value) in enumerate(variables):
+            self.variables[i] = Variable(<PyObject*> variable, <PyObject*> value)
+        for i, (number, classes, ignored) in enumerate(checks):
+            self.checks[i] = Check(number, classes, ignored)
+        for i, (call, argument, state) in enumerate(steps):
+            self.steps[i] = Step(call, argument, <PyObject*> state)
+        for i, array in enumerate(inputs):
+            self.inputs[i].memory, self.inputs[i].bytes = cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array)
+            describe(&self.inputs[i].layout, array.shape, array.dtype.num)
         describe(&self.output, (<object> result).shape, (<object> result).dtype.num)
 
     def __dealloc__(self):
         PyMem_Free(self.items)
+        PyMem_Free(self.lengths)
+        PyMem_Free(self.variables)
+        PyMem_Free(self.checks)
+        PyMem_Free(self.steps)
 
-    cdef bint fits(self, tuple given):
+    cdef bint fits(self, PyObject** given) except -1:
         """Whether nothing is different."""
         cdef Py_ssize_t i
         cdef PyObject* value
-        for i in range(len(given)):
-            if not matches(<PyObject*> given[i], &self.layouts[i], READY):
+        for i in range(self.input_count):
+            if not matches(given[i], &self.inputs[i].layout, READY):
                 return False
-        for i in range(self.count):
+        for i in range(self.item_count):
             value = PyDict_GetItem(<object> self.items[i].holder, <object> self.items[i].key)
             if value != self.items[i].value and not (self.items[i].by_equality and same(value, <object> self.items[i].value)):
                 return False
-        for known, length in self.lists:
-            if PyList_GET_SIZE(known) != <Py_ssize_t> length:
+        for i in range(self.length_count):
+            if PyList_GET_SIZE(<object> self.lengths[i].known) != self.lengths[i].length:
                 return False
-        for array in self.written:
-            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> array):
+        for i in range(len(self.written)):
+            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> self.written[i]):
                 return False
-        for variable, known in self.variables:
-            if current(variable) != <PyObject*> known:
+        for i in range(self.variable_count):
+            if current(<object> self.variables[i].variable) != self.variables[i].value:
                 return False
-        for number, classes, ignored in self.checks:
-            if not valid_classes(given[<Py_ssize_t> number], classes, ignored):
+        for i in range(self.check_count):
+            if not valid_classes(<cnp.ndarray> given[self.checks[i].input], self.checks[i].classes, self.checks[i].ignored):
                 return False
         return True
 
-    cdef bint run(self, tuple given) except -1:
+    cdef int run(self, PyObject** given) except -1:
         """Copy what is given, count the step, and run."""
         cdef Py_ssize_t i
-        cdef cnp.ndarray memory
-        for i in range(len(given)):
-            memory = <cnp.ndarray> self.inputs[i]
-            memcpy(cnp.PyArray_DATA(memory), cnp.PyArray_DATA(<cnp.ndarray> given[i]), cnp.PyArray_NBYTES(memory))
-        for call, argument, state in self.steps:
-            state["step"] = count = state["step"] + 1
-            if call >= 0:
-                self.executor.set(call, argument, count)
-        self.executor.step()
-        return True
+        cdef Step* step
+        for i in range(self.input_count):
+            memcpy(self.inputs[i].memory, cnp.PyArray_DATA(<cnp.ndarray> given[i]), self.inputs[i].bytes)
+        for i in range(self.step_count):
+            step = &self.steps[i]
+            count = (<dict> step.state)["step"] + 1
+            (<dict> step.state)["step"] = count
+            if step.call >= 0:
+                self.executor.set(step.call, step.argument, count)
+        return self.executor.step()
 
     def step(self, x, y):
         """The loss, or None where the call is another one."""
-        cdef tuple given = (x, y)
+        cdef PyObject* given[2]
+        given[0], given[1] = <PyObject*> x, <PyObject*> y
+        return self.take_step(given)
+
+    cdef object take_step(self, PyObject** given):
         if not self.fits(given) or not PyThread_acquire_lock(self.guard.lock, NOWAIT_LOCK):
             return None
         try:
@@ -171,9 +222,8 @@ cdef class Shortcut:
         finally:
             PyThread_release_lock(self.guard.lock)
 
-    def predict(self, x, out):
+    cdef object take_prediction(self, PyObject** given, object out):
         """The prediction, or None where the call is another one."""
-        cdef tuple given = (x,)
         if not self.fits(given):
             return None
         if out is None:
@@ -188,6 +238,43 @@ cdef class Shortcut:
             return out
         finally:
             PyThread_release_lock(self.guard.lock)
+
+
+def stepping(slow):
+    """A plan's ``step`` that takes the shortcut in ``_step_shortcut`` where it can, else the way of ``slow``."""
+    @wraps(slow)
+    def step(self, x, y):
+        cdef PyObject* given[2]
+        known = self._step_shortcut
+        if known is not None:
+            given[0], given[1] = <PyObject*> x, <PyObject*> y
+            loss = (<Shortcut?> known).take_step(given)
+            if loss is not None:
+                return loss
+        return slow(self, x, y)
+    return step
+
+
+def predicting(slow):
+    """A plan's ``predict`` that takes the shortcut in ``_predict_shortcut`` where it can, else the way of ``slow``."""
+    @wraps(slow)
+    def predict(self, x, out=None):
+        cdef PyObject* given[1]
+        known = self._predict_shortcut
+        if known is not None:
+            given[0] = <PyObject*> x
+            prediction = (<Shortcut?> known).take_prediction(given, out)
+            if prediction is not None:
+                return prediction
+        return slow(self, x, out)
+    return predict
+
+
+cdef void* _room(Py_ssize_t count, size_t size) except NULL:
+    cdef void* memory = PyMem_Calloc(count + 1, size)
+    if memory == NULL:
+        raise MemoryError("no room for a shortcut")
+    return memory
 
 
 cdef bint same(PyObject* value, object known):
