@@ -12,7 +12,7 @@ _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.22
 _STEP = 0.002
 _EXPONENTS = np.arange(-1.0, 8.0, _STEP)
 _NOISE = 0.02  # what a time is never known better than, as a share: two times that are compared were not measured side by side
-_DESCRIBED = 0.08  # a time that is so near to the law, as a share of itself, is described by it
+_DESCRIBED = 0.05  # a time that is so near to the law, as a share of itself, is described by it
 _FEWEST = 5  # points that tell an overhead beside an exponent
 
 
@@ -26,7 +26,7 @@ class Law(NamedTuple):
     exponent, low, high : float
         With its interval of 95 %; infinitely wide where the points do not tell.
     first, last : int
-        Indices of the first and the last point that the law describes to within 8 %.
+        Indices of the first and the last point that the law describes to within 5 %.
     """
 
     overhead: float

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .figures import check_format, new_figure
 from .machine import processor
-
-if TYPE_CHECKING:
-    from .scaling_result import Scaling
+from .scaling_result import PHASES, TELLS, Scaling
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -30,8 +28,6 @@ def draw(path: str | os.PathLike[str], studies: Sequence[Scaling]) -> None:
         File to write; its ending says the format.
     studies : sequence of Scaling
     """
-    from .scaling_result import PHASES
-
     check_format(path)
     figure = new_figure(12, 0.6 + 3.8 * len(studies))
     panels = figure.subplots(len(studies), len(PHASES), squeeze=False)
@@ -52,7 +48,8 @@ def _panel(axes: Any, study: Scaling, phase: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel=study.parameter, title=phase)
     for curve, colour in zip(curves, COLOURS * (len(curves) // len(COLOURS) + 1), strict=False):
         law = study.law(curve)
-        label = f"{curve.name}: {law.exponent:.2f} ({law.low:.2f} to {law.high:.2f})"
+        told = law.high - law.low <= TELLS
+        label = f"{curve.name}: {law.exponent:.2f} ({law.low:.2f} to {law.high:.2f})" if told else f"{curve.name}: no one law"
         axes.plot(values, curve.seconds, "o", color=colour, markersize=5, label=label)
         inside = np.geomspace(values[law.first], values[law.last], 60)
         axes.plot(inside, [law.at(value) for value in inside], color=colour, linewidth=1.2)
@@ -65,7 +62,7 @@ def _panel(axes: Any, study: Scaling, phase: str) -> None:
     axes.minorticks_off()
     axes.grid(color="0.92", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="upper left")
+    axes.legend(fontsize=7, loc="upper left", framealpha=0.9, edgecolor="none")
 
 
 def _theory(axes: Any, study: Scaling, phase: str, values: np.ndarray, last: float) -> None:

@@ -14,7 +14,7 @@ from .scaling_fit import Law, fit, slope
 
 PHASES = ("forward", "backward", "update")
 _HOLDS = 0.1  # an exponent so near to the theory's is the theory's
-_TELLS = 0.6  # an interval that is wider tells nothing
+TELLS = 0.6  # an interval that is wider tells nothing
 
 
 @dataclass
@@ -79,18 +79,35 @@ class Scaling:
         """Whether the theory holds for one curve, and where it bends."""
         law = self.law(curve)
         theory = self.theory(curve.phase, law)
-        if law.high - law.low > _TELLS:
+        if law.high - law.low > TELLS:
             word = "the points do not tell whether the theory holds"
         elif law.low <= theory <= law.high or abs(law.exponent - theory) <= _HOLDS:
             word = "the theory holds"
         else:
-            word = f"it grows {'faster' if law.exponent > theory else 'more slowly'} than the theory says"
+            word = self._faster(curve, law) if law.exponent > theory else self._slower(curve, law)
         first, last = self.values[law.first], self.values[law.last]
         text = (
             f"{curve.name}, {curve.phase}: time grows as {self.parameter}^{law.exponent:.2f} (95 %: {law.low:.2f} to {law.high:.2f}) "
             f"from {first} to {last}, theory {theory:.2f}: {word}"
         )
         return "; ".join([text, *self._bends(curve, law)])
+
+    def _faster(self, curve: Curve, law: Law) -> str:
+        """Where the growth beyond the theory's comes from."""
+
+        def excess(point: int) -> float:
+            work = self.flops[curve.phase][point + 1] / self.flops[curve.phase][point]
+            return curve.seconds[point + 1] / curve.seconds[point] / work
+
+        steepest = max(range(law.first, law.last), key=excess)
+        ends = f"{self.values[steepest]} and {self.values[steepest + 1]}"
+        return f"it grows faster than the theory says, most of all between {ends}, {self._caches(steepest + 1)}"
+
+    def _slower(self, curve: Curve, law: Law) -> str:
+        """Growth below the theory's is work that gets faster."""
+        flops = self.flops[curve.phase]
+        first, last = (flops[i] / max(curve.seconds[i] - law.overhead, 1e-12) / 1e9 for i in (law.first, law.last))
+        return f"it grows more slowly than the theory says: beside the overhead {first:.3g} GFLOP/s at first, {last:.3g} at last"
 
     def _bends(self, curve: Curve, law: Law) -> list[str]:
         found = []
