@@ -13,9 +13,9 @@ import numpy as np
 from fastnn import dispatch, nn, random
 from fastnn.autograd import Tensor
 from fastnn.functional import checks
-from fastnn.optim import Optimizer
 
-from .compiled import Compiled, compile_prediction, compile_training, weight_of
+from .checked import CHECKS, rows_in
+from .compiled import Compiled, compile_prediction, compile_pullback, compile_training, weight_of
 from .explain import explain, graphviz
 from .program import PythonGuard, shortcut
 from .shortcuts import predicting, shortcut_of, stepping
@@ -34,33 +34,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _checked_model(model: Any) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
-    return model
-
-
-def _checked_loss(loss: Any) -> Callable[..., Any] | None:
-    if loss is not None and not callable(loss):
-        raise TypeError(f"loss: expected a loss module or function, got {type(loss).__name__}")
-    return loss
-
-
-def _checked_optimizer(optimizer: Any) -> Optimizer | None:
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer: expected an optimiser of fastnn.optim, got {type(optimizer).__name__}")
-    return optimizer
-
-
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "model": _checked_model,
-    "loss": _checked_loss,
-    "optimizer": _checked_optimizer,
-    "clip_grad_norm": lambda limit: None if limit is None else checks.real("clip_grad_norm", limit, 0.0),
-    "clip_grad_value": lambda limit: None if limit is None else checks.real("clip_grad_value", limit, 0.0),
-}
 
 
 def _lock() -> Any:
@@ -110,10 +83,10 @@ class Plan:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """What the plan is made of is checked, and the programs that were made of something else are dropped."""
-        if name not in _CHECKS:
+        if name not in CHECKS:
             object.__setattr__(self, name, value)
             return
-        value = _CHECKS[name](value)
+        value = CHECKS[name](value)
         with self._lock:
             object.__setattr__(self, name, value)
             self._compiled.clear()
@@ -185,7 +158,7 @@ class Plan:
             raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
         if order is None:
             order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
-        order = _rows(order, len(X))
+        order = rows_in(order, len(X))
         total, first = 0.0, 0
         with self._lock:
             while first < len(order):
@@ -220,6 +193,47 @@ class Plan:
                 return result.copy()
             np.copyto(out, result)
             return out
+
+    def vjp(self, x: Any) -> tuple[np.ndarray, Callable[[Any], tuple[np.ndarray | None, dict[str, np.ndarray]]]]:
+        """The prediction, and the function that pulls gradients back through it: for a loss or an autograd of your own.
+
+        Parameters
+        ----------
+        x : array
+            Kept, not copied: change it only after the last call of the pullback.
+
+        Returns
+        -------
+        y : array
+            As :meth:`predict` gives it, in evaluation mode.
+        pullback : callable
+            ``pullback(dy)`` -> the gradients of ``<dy, y>`` with respect to ``x`` (None for integers) and, by name, to the parameters.
+            It computes the forward pass again, with the weights as they are then, so that nothing has to be kept.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> from fastnn import nn
+        >>> y, pullback = fastnn.compile(nn.Linear(3, 2)).vjp(np.ones((5, 3), np.float32))
+        >>> dx, gradients = pullback(np.ones_like(y))
+        >>> dx.shape, gradients["bias"].tolist()
+        ((5, 3), [5.0, 5.0])
+        """
+        x = self._array("x", x)
+        y = self.predict(x)
+
+        def pullback(dy: Any) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+            dy = checks.array("dy", dy.numpy() if isinstance(dy, Tensor) else dy, dtype=y.dtype)
+            checks.check_shape("dy", dy, y.shape)
+            with self._lock:
+                compiled = self._find("pullback", x)
+                compiled.take(x, dy)
+                compiled.run()
+                gradients = {name: array.copy() for name, array in compiled.gradients.items()}
+            dx = gradients.pop("x", None)
+            return np.zeros_like(x) if dx is None and x.dtype.kind == "f" else dx, gradients
+
+        return y, pullback
 
     def gradients(self, x: Any, y: Any) -> dict[str, np.ndarray]:
         """The gradient of the loss for each parameter, by name; nothing is updated but running statistics."""
@@ -276,6 +290,8 @@ class Plan:
         inputs = [(name, array.shape, array.dtype) for name, array in zip("xy", arrays, strict=False)]
         if kind == "predict":
             return compile_prediction(self.model, inputs)
+        if kind == "pullback":
+            return compile_pullback(self.model, inputs)
         assert self.loss is not None
         if kind == "gradients":
             named: dict[str, Tensor] = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -313,13 +329,3 @@ class Plan:
             for name, tensor in tensors.items():
                 tensor.grad = before[name]
         return False
-
-
-def _rows(order: Any, count: int) -> np.ndarray:
-    """Numbers of rows, at least one, each below ``count``."""
-    rows = checks.index_array("order", order)
-    if rows.ndim != 1 or len(rows) == 0:
-        raise ValueError(f"order: expected one dimension and at least one row, got shape {rows.shape}")
-    if rows.min() < 0 or rows.max() >= count:
-        raise IndexError(f"order: expected rows in [0, {count - 1}], got {rows.min()} to {rows.max()}")
-    return rows
