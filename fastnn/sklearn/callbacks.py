@@ -109,12 +109,13 @@ class Iterations:
         self.estimator = estimator
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self.context: Any = None
+        self.context: Any = None  # of the fit, inside it
+        self.iteration: Any = None  # likewise
 
     @property
     def wanted(self) -> bool:
         """Whether anybody listens."""
-        return bool(getattr(self.estimator, "_skl_callbacks", []))
+        return self.context is not None and bool(getattr(self.estimator, "_skl_callbacks", []))
 
     @contextmanager
     def fit(self) -> Iterator[None]:
@@ -122,17 +123,20 @@ class Iterations:
         self.context = self.estimator._init_callback_context(max_subtasks=self.estimator.max_iter)
         self.context.call_on_fit_task_begin(**self.given)
         yield
+        if self.iteration is not None:
+            self.end()
         self.context.call_on_fit_task_end(**self.given, reconstruction_attributes=dict)
 
     def begin(self) -> None:
-        """An iteration begins."""
-        if self.wanted and self.context is not None:
+        """An iteration begins, unless it did so before."""
+        if self.wanted and self.iteration is None:
             self.iteration = self.context.subcontext(task_name="iteration")
             self.iteration.call_on_fit_task_begin(**self.given)
 
     def end(self) -> bool:
         """An iteration ends, with its weights in the estimator; whether a callback wants to stop."""
-        if not self.wanted or self.context is None:
+        if not self.wanted:
             return False
+        iteration, self.iteration = self.iteration, None
         learned = {name: list(getattr(self.estimator, name)) for name in ("coefs_", "intercepts_")}
-        return self.iteration.call_on_fit_task_end(**self.given, reconstruction_attributes=lambda: learned)
+        return iteration.call_on_fit_task_end(**self.given, reconstruction_attributes=lambda: learned)

@@ -20,10 +20,9 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import validate_data
 
 import fastnn
-from fastnn.autograd import no_grad
 
 from .callbacks import CallbackSupportMixin, Iterations, with_callbacks
-from .network import HIDDEN, OUTPUT, Network
+from .network import HIDDEN, OUTPUT, Network, predict
 from .objective import Objective
 from .precision import denormals_flushed, training_dtype
 from .trainer import Gradients, Trainer, chunks, dense, loss_and_gradient, make_optimizer
@@ -100,12 +99,13 @@ class PlanEstimator(CallbackSupportMixin):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = X.tocsr() if issparse(X) else X
         dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
-        network = Network(self.coefs_, self.intercepts_, self._activations(), dtype).eval()
-        activation = OUTPUT[self.out_activation_]
-        result = np.empty((X.shape[0], self.coefs_[-1].shape[1]), dtype)
-        with threads(self.n_threads), no_grad():
+        weights = [np.ascontiguousarray(coef.T, dtype) for coef in self.coefs_]
+        biases = [np.ascontiguousarray(intercept, dtype) for intercept in self.intercepts_]
+        hidden, last = [HIDDEN[name] for name in self._activations()], OUTPUT[self.out_activation_]
+        result = np.empty((X.shape[0], len(biases[-1])), dtype)
+        with threads(self.n_threads):
             for rows, x in chunks(X, dtype):
-                result[rows] = activation(network(x).numpy())
+                result[rows] = last(predict(x, weights, biases, hidden))
         return result
 
     def _objective(self, network: Network, *, alpha: float, weighted: bool, decays: bool) -> Objective:
@@ -164,6 +164,7 @@ class PlanEstimator(CallbackSupportMixin):
         else:
             self._optimizer = AdamOptimizer([], self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
         self._moments: list[dict[str, Any]] = [{} for _ in (*self.coefs_, *self.intercepts_)]
+        self._rate = self._optimizer.learning_rate  # of the last step, which the momentum of SGD refers to
 
     def _make_trainer(self, X: Any, weighted: bool, keep: bool) -> Trainer:
         """A trainer that goes on from the estimator's weights and moments; the last one where nothing else is different."""
@@ -177,7 +178,7 @@ class PlanEstimator(CallbackSupportMixin):
             }
         else:
             momentum = optimizer.momentum
-            options = {"lr": optimizer.learning_rate, "momentum": momentum, "nesterov": bool(optimizer.nesterov and momentum)}
+            options = {"lr": self._rate, "momentum": momentum, "nesterov": bool(optimizer.nesterov and momentum)}
         shapes = [coef.shape for coef in self.coefs_]
         kind = shapes, self._activations(), self._dropouts(), weighted, self.alpha, {**options, "lr": None}, str(dtype)
         kept, trainer = self.__dict__.pop("_trainer", (None, None))
@@ -208,7 +209,8 @@ class PlanEstimator(CallbackSupportMixin):
                 self._random_state.shuffle(permutation)
                 order = order[permutation]
             if self.solver == "sgd":
-                trainer.set_learning_rate(self._optimizer.learning_rate)
+                self._rate = self._optimizer.learning_rate
+                trainer.set_learning_rate(self._rate)
             self.loss_ = trainer.epoch(X, table, order, batch_size)
             self.n_iter_ += 1
             self.t_ += rows
@@ -266,18 +268,20 @@ class PlanEstimator(CallbackSupportMixin):
             self.coefs_ = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=False)]
             self.intercepts_ = parts[len(shapes) :]
 
+        def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
+            iterations.begin()
+            return function(packed)
+
         def iterated(packed: np.ndarray) -> None:
             take(packed)
             if iterations.end():
                 raise StopIteration
-            iterations.begin()
 
         options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol, **({"iprint": 1} if self.verbose else {})}
         start = np.hstack([array.ravel() for array in (*self.coefs_, *self.intercepts_)]).astype(np.float64)
         with iterations.fit():
-            iterations.begin()
             callback = iterated if iterations.wanted else None
-            result = minimize(function, start, method="L-BFGS-B", jac=True, options=options, callback=callback)
+            result = minimize(evaluate, start, method="L-BFGS-B", jac=True, options=options, callback=callback)
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         take(result.x)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import dispatch, nn
 from fastnn import functional as F
-from fastnn import nn
+from fastnn.kernels.dropout import operators as dropout_operators
 
 HIDDEN = {
     "identity": F.identity,
@@ -24,8 +25,26 @@ HIDDEN = {
 OUTPUT = {"identity": F.identity, "logistic": F.sigmoid, "exp": F.exp, "softmax": lambda z: F.softmax(z, dim=1)}
 
 
+def predict(x: Any, weights: Sequence[Any], biases: Sequence[Any], activations: Sequence[Any], silence: Any = None) -> Any:
+    """What stands before the output activation, for rows ``x``.
+
+    Parameters
+    ----------
+    x : array, shape (rows, inputs)
+    weights, biases : sequence of array, shapes (outputs, inputs) and (outputs,)
+    activations : sequence of callable
+        Of the hidden layers.
+    silence : callable, optional
+        ``silence(layer, x)`` is applied to the output of each hidden layer.
+    """
+    for layer, activation in enumerate(activations):
+        x = activation(F.linear(x, weights[layer], biases[layer]))
+        x = x if silence is None else silence(layer, x)
+    return F.linear(x, weights[-1], biases[-1])
+
+
 class Network(nn.Module):
-    """A multi-layer perceptron over scikit-learn's weights; it gives what stands before the output activation.
+    """A multi-layer perceptron over scikit-learn's weights, to be trained.
 
     Parameters
     ----------
@@ -53,20 +72,21 @@ class Network(nn.Module):
         super().__init__()
         self.weights = [nn.Parameter(np.ascontiguousarray(coef.T, dtype)) for coef in coefs]
         self.biases = [nn.Parameter(np.array(intercept, dtype)) for intercept in intercepts]
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            setattr(self, f"weight{index}", weight)
-            setattr(self, f"bias{index}", bias)
-        rng = None if seed is None else np.random.default_rng(seed)
-        self.dropouts = nn.ModuleList([nn.Dropout(p, rng=rng) for p in dropout])
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            setattr(self, f"weight{layer}", weight)
+            setattr(self, f"bias{layer}", bias)
         self.activations = [HIDDEN[name] for name in activations]
+        self.dropout = list(dropout)
+        # One key a layer for whatever programs a plan makes of this: the masks depend on the number of the step alone.
+        self.keys = [np.array([key]) for key in np.random.default_rng(seed).integers(2**62, size=len(self.dropout))]
 
     def forward(self, x: Any) -> Any:
         """(rows, inputs) -> (rows, outputs)"""
-        for index, activation in enumerate(self.activations):
-            x = activation(F.linear(x, self.weights[index], self.biases[index]))
-            if len(self.dropouts):
-                x = self.dropouts[index](x)
-        return F.linear(x, self.weights[-1], self.biases[-1])
+        return predict(x, self.weights, self.biases, self.activations, self._silence if self.dropout else None)
+
+    def _silence(self, layer: int, x: Any) -> Any:
+        dispatch.count(self.keys[layer])
+        return dispatch.call(dropout_operators.dropout, x, self.keys[layer], self.dropout[layer])
 
     def load(self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> None:
         """Take over other values of the same shapes."""
