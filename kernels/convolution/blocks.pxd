@@ -45,6 +45,14 @@ cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t step) noexcept nogil:
     return (n + step - 1) // step * step
 
 
+cdef inline Py_ssize_t even_shares(Py_ssize_t units, Py_ssize_t most, Py_ssize_t threads) noexcept nogil:
+    """Into how many shares to cut every unit of work, at most so many, that no thread has much more to do than the others."""
+    cdef Py_ssize_t shares = 1
+    while shares < most and round_up(units * shares, threads) * 15 > units * shares * 16:
+        shares += 1
+    return shares
+
+
 cdef inline Block make_block(
     Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t reach_h, Py_ssize_t reach_w, Py_ssize_t units,
     Py_ssize_t lanes,

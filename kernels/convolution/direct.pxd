@@ -6,7 +6,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.blocks cimport round_up
+from fastnn.kernels.convolution.blocks cimport even_shares, round_up
 from fastnn.kernels.convolution.passes cimport PIXELS, ROWS, SPAN_BYTES, Pass, Piece, Tap, list_units, make_pass
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport fill_strands, lines_space, place_lines
@@ -192,11 +192,10 @@ cdef inline void run_pass(
     const real* x, const real* w, const real* b, real* y, const Pass* s, int threads, char* memory
 ) noexcept nogil:
     """Units of work are blocks of one group, and parts of its output channels where there are fewer blocks than threads."""
-    cdef Py_ssize_t tiles = (s.O + s.channels - 1) // s.channels, shares = 1, units, unit, group, share
+    cdef Py_ssize_t tiles = (s.O + s.channels - 1) // s.channels, shares, units, unit, group, share
     cdef Py_ssize_t space = block_space(s, sizeof(real))
     cdef int t
-    while s.groups * s.blocks * shares < threads and shares < tiles:
-        shares += 1
+    shares = even_shares(s.groups * s.blocks, tiles, threads)
     units = s.groups * s.blocks * shares
     if threads == 1:
         for unit in range(units):

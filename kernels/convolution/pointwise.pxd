@@ -14,7 +14,6 @@ from fastnn.kernels.parallel cimport threads_for
 
 
 cdef enum:
-    ROWS_PER_UNIT = 56     # of dw
     MOST_PIXELS = 65536    # of the batch, up to which dw may be summed in float32
 
 
@@ -90,7 +89,7 @@ cdef inline void weight_rows(
 
 cdef inline int pointwise_dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
     cdef int threads = threads_for(g.N * g.groups * g.H * g.W * g.C * g.O // 16), t
-    cdef Py_ssize_t pixels = g.P * g.Q, step = g.O if threads == 1 else ROWS_PER_UNIT, blocks = (g.O + step - 1) // max(step, 1)
+    cdef Py_ssize_t pixels = g.P * g.Q, step = (g.O + threads - 1) // threads, blocks = (g.O + step - 1) // max(step, 1)
     cdef Py_ssize_t units = g.groups * blocks, unit, group, o, space = gemm_workspace(sizeof(real))
     cdef char* memory = workspace(threads * space)
     if memory == NULL:

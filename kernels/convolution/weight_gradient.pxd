@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.blocks cimport round_up
+from fastnn.kernels.convolution.blocks cimport even_shares, round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport Line, fill_strands, find_strands, forward_line, lines_space, place_lines
 from fastnn.kernels.convolution.transpose cimport transpose
@@ -171,13 +171,12 @@ cdef inline void weight_unit(
 
 
 cdef inline int weight_units(const real* dy, const real* x, real* dw, const Geometry* g, Plan a) noexcept nogil:
-    cdef Py_ssize_t K = g.C * g.KH * g.KW, parts, shares = 1, units, unit, group, share
+    cdef Py_ssize_t K = g.C * g.KH * g.KW, parts, shares, units, unit, group, share
     cdef int threads = threads_for(g.N * g.groups * g.O * g.P * g.Q * K // 16), t
     cdef Py_ssize_t space
     cdef char* memory
     parts = (g.C + a.channels - 1) // a.channels
-    while g.groups * parts * shares < threads and shares < a.panels:
-        shares += 1
+    shares = even_shares(g.groups * parts, a.panels, threads)
     units = g.groups * parts * shares
     threads = <int> min(<Py_ssize_t> threads, units)
     space = round_up(a.channels * a.plane + SPAN_BYTES, 16) + a.images * a.rows * g.Q * a.width + a.taps * a.width

@@ -220,6 +220,14 @@ cdef inline void winograd_block(
         o += width
 
 
+cdef inline Py_ssize_t heaviest(Py_ssize_t all, Py_ssize_t tiles, Py_ssize_t blocks, Py_ssize_t threads) noexcept nogil:
+    """The most tiles that a thread has to compute, where threads take neighbouring blocks of so many tiles."""
+    cdef Py_ssize_t t, most = 0
+    for t in range(threads):
+        most = max(most, min(blocks * (t + 1) // threads * tiles, all) - blocks * t // threads * tiles)
+    return most
+
+
 cdef inline int winograd(const real* x, const real* w, const real* b, real* y, const Correlation* s) noexcept nogil:
     cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), window = (s.m + 2) * (s.m + 2), wide = VECTORS * lanes
     cdef Py_ssize_t slabs = (s.O + slab(sizeof(real)) - 1) // slab(sizeof(real)), width = slab(sizeof(real))
@@ -231,8 +239,8 @@ cdef inline int winograd(const real* x, const real* w, const real* b, real* y, c
         blocks = 1  # rather than one of a few tiles, for which the weights would be read again
     tiles = round_up((s.tiles + blocks - 1) // blocks, wide)
     blocks = (s.tiles + tiles - 1) // tiles
-    while blocks * parts < threads and parts < slabs:
-        parts += 1
+    if heaviest(s.tiles, tiles, blocks, threads) * threads * 15 > s.tiles * 16:
+        parts = min(<Py_ssize_t> threads, slabs)
     units = blocks * parts
     threads = <int> min(<Py_ssize_t> threads, units)
     cdef Spaces a = spaces(s, min(tiles, s.tiles), sizeof(real))
@@ -256,8 +264,8 @@ cdef inline int winograd(const real* x, const real* w, const real* b, real* y, c
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             for unit in range(units * t // threads, units * (t + 1) // threads):
                 winograd_block(
-                    x, w, u, b, y, s, &a, unit // parts * tiles, min((unit // parts + 1) * tiles, s.tiles),
-                    unit % parts * slabs // parts * width, (unit % parts + 1) * slabs // parts * width, memory + t * space)
+                    x, w, u, b, y, s, &a, unit % blocks * tiles, min((unit % blocks + 1) * tiles, s.tiles),
+                    unit // blocks * slabs // parts * width, (unit // blocks + 1) * slabs // parts * width, memory + t * space)
     workspace_done()
     return 0
 
