@@ -25,7 +25,8 @@ from .generated import generated_module
 NUMPYS = {  # NumPy's names of math's functions
     **{name: name for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "fabs", "floor", "ceil", "trunc")},
     **{name: name for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "pow": "power",
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+    "atan2": "arctan2", "pow": "power",
 }  # fmt: skip
 VECTORISED = ("exp", "expm1", "log", "log1p", "tanh", "erf")  # math's functions of which Numba's kernels have vector code
 

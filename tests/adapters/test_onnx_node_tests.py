@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 RANDOM = ("test_training_dropout", "test_training_dropout_default")  # with a mask that another generator drew
 INVALID = ("test_operator_pad", "test_ConstantPad2d", "test_ReflectionPad2d", "test_ReplicationPad2d", "test_ZeroPad2d")
-ABSENT = {"Conv", "AveragePool", "MaxPool", "LpPool"}  # over three dimensions
+ABSENT = {"Conv", "ConvTranspose", "AveragePool", "MaxPool", "LpPool"}  # over three dimensions
 LIGHT = {"densenet121": 1, "inception_v2": 2, "shufflenet": 3, "squeezenet": 4}  # models of the zoo, and a seed
 
 

@@ -1,7 +1,22 @@
 """The operators of ONNX by functionals of fastnn, a file a family; importing them fills the table."""
 
-from . import activation, arithmetic, constant, convolution, linear, loss, normalization, pooling, reduction, selection, shape
+from . import (
+    activation,
+    arithmetic,
+    constant,
+    convolution,
+    elementary,
+    linear,
+    loss,
+    normalization,
+    pooling,
+    reduction,
+    resize,
+    selection,
+    shape,
+)
 
 __all__ = [
-    "activation", "arithmetic", "constant", "convolution", "linear", "loss", "normalization", "pooling", "reduction", "selection", "shape",
+    "activation", "arithmetic", "constant", "convolution", "elementary", "linear", "loss", "normalization", "pooling", "reduction",
+    "resize", "selection", "shape",
 ]  # fmt: skip
