@@ -9,8 +9,7 @@ from cpython.list cimport PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
-    NOWAIT_LOCK, PyThread_allocate_lock, PyThread_acquire_lock, PyThread_free_lock, PyThread_get_thread_ident,
-    PyThread_release_lock, PyThread_type_lock)
+    PyThread_allocate_lock, PyThread_free_lock, PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock)
 from libc.string cimport memcpy
 
 from fastnn.kernels.boundary cimport valid_classes
@@ -60,33 +59,51 @@ cdef struct Step:
 
 
 cdef class Guard:
-    """A lock that compiled code can try without waiting. Not reentrant."""
+    """A lock that compiled code takes, or finds taken, by looking at a flag. Not reentrant.
 
-    cdef PyThread_type_lock lock
+    The flag changes only under the GIL. Who waits for it sleeps on a lock, which is released as often as somebody may wait.
+    """
+
+    cdef bint taken
+    cdef Py_ssize_t waiting
+    cdef PyThread_type_lock awake
     cdef unsigned long owner  # thread that holds it, through __enter__
 
     def __cinit__(self):
-        self.lock = PyThread_allocate_lock()
-        if self.lock == NULL:
+        self.awake = PyThread_allocate_lock()
+        if self.awake == NULL:
             raise MemoryError("no room for a lock")
 
     def __dealloc__(self):
-        if self.lock != NULL:
-            PyThread_free_lock(self.lock)
+        if self.awake != NULL:
+            PyThread_free_lock(self.awake)
 
     def __enter__(self):
-        cdef int taken = PyThread_acquire_lock(self.lock, NOWAIT_LOCK)
-        if not taken and self.owner == PyThread_get_thread_ident():
+        if self.taken and self.owner == PyThread_get_thread_ident():
             raise ValueError("a plan was called by its own model, loss or optimiser")
-        while not taken:
+        while not self.take():
+            self.waiting += 1
             with nogil:
-                taken = PyThread_acquire_lock_timed(self.lock, 100_000, 0)
+                PyThread_acquire_lock_timed(self.awake, 100_000, 0)
+            self.waiting -= 1
             PyErr_CheckSignals()
         self.owner = PyThread_get_thread_ident()
 
     def __exit__(self, *exception):
         self.owner = 0
-        PyThread_release_lock(self.lock)
+        self.release()
+
+    cdef bint take(self) noexcept:
+        """Whether nobody held it; then the caller does."""
+        if self.taken:
+            return False
+        self.taken = True
+        return True
+
+    cdef void release(self) noexcept:
+        self.taken = False
+        if self.waiting > 0:
+            PyThread_release_lock(self.awake)
 
 
 cdef class Shortcut:
@@ -214,13 +231,13 @@ cdef class Shortcut:
         return self.take_step(given)
 
     cdef object take_step(self, PyObject** given):
-        if not self.fits(given) or not PyThread_acquire_lock(self.guard.lock, NOWAIT_LOCK):
+        if not self.fits(given) or not self.guard.take():
             return None
         try:
             self.run(given)
             return read(self.result)
         finally:
-            PyThread_release_lock(self.guard.lock)
+            self.guard.release()
 
     cdef object take_prediction(self, PyObject** given, object out):
         """The prediction, or None where the call is another one."""
@@ -230,14 +247,14 @@ cdef class Shortcut:
             out = cnp.PyArray_EMPTY(self.output.ndim, self.output.dims, self.output.type, 0)
         elif not matches(<PyObject*> out, &self.output, WRITEABLE):
             return None
-        if not PyThread_acquire_lock(self.guard.lock, NOWAIT_LOCK):
+        if not self.guard.take():
             return None
         try:
             self.run(given)
             memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), cnp.PyArray_DATA(self.result), cnp.PyArray_NBYTES(self.result))
             return out
         finally:
-            PyThread_release_lock(self.guard.lock)
+            self.guard.release()
 
 
 def stepping(slow):

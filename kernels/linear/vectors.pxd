@@ -42,6 +42,7 @@ cdef inline void dots(
     cdef real sums[DOT_SHARED * DOT_ROWS]
     cdef Py_ssize_t i = 0, j, rows, shared, s, r
     cdef real* target
+    cdef const real* first
     while i < p_rows:
         rows = min(<Py_ssize_t> DOT_ROWS, p_rows - i)
         j = 0
@@ -53,6 +54,11 @@ cdef inline void dots(
                 dots_f64(shared, k, p + i * p_row, p_row, rows, q + j * q_row, q_row, sums)
             for s in range(shared):
                 target = c + i * c_p + (j + s) * c_q
+                if rows == DOT_ROWS and c_p == 1 and start != NULL and start_p == 1:  # one vector
+                    first = start + i + (j + s) * start_q
+                    for r in range(DOT_ROWS):
+                        target[r] = sums[s * DOT_ROWS + r] + first[r]
+                    continue
                 if start != NULL:
                     for r in range(rows):
                         sums[s * DOT_ROWS + r] += start[(i + r) * start_p + (j + s) * start_q]
