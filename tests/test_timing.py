@@ -1,12 +1,13 @@
 """The measuring engine on a clock of its own: what is counted, what disturbs nothing, and what is left uncertain."""
 
 import os
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
 
 from fastnn.measure import Race, Ratio, paired_ratio, pinned, summarize
-from fastnn.measure.timing import clock_step
+from fastnn.measure.timing import clock_step, waiting_time
 
 
 class World:
@@ -81,6 +82,31 @@ def test_drift_is_everybodys():
     ratio = race.ratio("b", "a")
     assert 1 + world.drift * world.now > 1.4  # as slow at the end
     assert ratio.value == pytest.approx(1, abs=0.01) and ratio.verdict == "even"
+
+
+def test_time_without_a_processor_is_taken_off_long_calls():
+    world = World()
+
+    def taken_away(seconds):
+        def call():
+            lost = world.rng.random()
+            world.now += seconds + lost
+            world.lost += lost
+
+        return call
+
+    world.lost = 0.0
+    race = Race({"one": taken_away(0.02), "two": [taken_away(0.01), world.work(0.03)]}, world.clock, lambda: world.lost)
+    race.run(budget=0.0, rounds=5)
+    assert race.timings()["one"] == pytest.approx((0.02, 0.0, 5, 1))
+    assert [stage.seconds for stage in race.stages("two")] == pytest.approx([0.01, 0.03])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/thread-self/schedstat"), reason="the system does not tell who waits")
+def test_waiting_is_not_sleeping():
+    before, start = waiting_time(), perf_counter()
+    sleep(0.05)
+    assert waiting_time() - before < (perf_counter() - start) - 0.04
 
 
 def test_stages_are_timed_apart():

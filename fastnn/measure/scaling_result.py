@@ -106,8 +106,8 @@ class Scaling:
     def _slower(self, curve: Curve, law: Law) -> str:
         """Growth below the theory's is work that gets faster."""
         flops = self.flops[curve.phase]
-        first, last = (flops[i] / max(curve.seconds[i] - law.overhead, 1e-12) / 1e9 for i in (law.first, law.last))
-        return f"it grows more slowly than the theory says: beside the overhead {first:.3g} GFLOP/s at first, {last:.3g} at last"
+        first, last = (flops[i] / curve.seconds[i] / 1e9 for i in (law.first, law.last))
+        return f"it grows more slowly than the theory says, since the rate rises from {first:.3g} to {last:.3g} GFLOP/s"
 
     def _bends(self, curve: Curve, law: Law) -> list[str]:
         found = []

@@ -3,13 +3,15 @@
 Whatever fastnn says about time is measured here, and what stands between a clock and the truth is dealt with here:
 
 - **The clock's resolution.** A sample lasts at least 0.2 ms, and at least a thousand of the clock's own steps: short functions are called
-  many times for each sample. Nothing is subtracted; the loop around a call costs some 30 ns.
+  many times for each sample. The loop around a call costs some 30 ns, which are not subtracted.
 - **Warm-up.** The first call of a function is never counted (it compiles, allocates, faults pages in), and where the calls are short each
   sample begins with one that is not, since the rivals have emptied the caches meanwhile.
 - **The garbage collector** runs before, and is off during, the measurement.
 - **Drift** of the processor's frequency or of a neighbour's load: each round takes one sample of every function, in an order that changes,
   so that slow seconds are everybody's. A ratio is the ratio of samples taken side by side.
 - **Migration** from one processor to another: :func:`pinned` holds the process to as many processors as there are threads.
+- **Other processes** that take the processor away: Linux tells how long the thread waited to get it back (``schedstat``), and that wait is
+  not the code's. It is taken off, where a call is so long that a sample hardly ever goes undisturbed on a busy machine.
 - **Disturbed samples.** A disturbance only ever adds time, so the 10 % quantile of the samples tells what the code costs, more steadily
   than the minimum does. How far the median lies above it is the spread.
 - **What is left.** :meth:`Race.ratio` gives an interval, from resampled blocks of rounds, since disturbances come in bursts. What the
@@ -97,9 +99,9 @@ class Ratio(NamedTuple):
 class Race(Generic[Name]):
     """Rival functions that are timed in turn, as long as one likes.
 
-    A sample is as many calls as last 0.2 ms, after one more that warms the caches (none of them where every call lasts 10 ms);
-    nothing is subtracted. Every round takes a sample of each function, without the garbage collector. Noise only ever adds time, so a
-    low quantile tells what the code costs, and more steadily than the minimum does.
+    A sample is as many calls as last 0.2 ms, after one more that warms the caches (none of them where every call lasts 10 ms). Every
+    round takes a sample of each function, without the garbage collector. Noise only ever adds time, so a low quantile tells what the
+    code costs, and more steadily than the minimum does.
 
     Parameters
     ----------
@@ -107,6 +109,8 @@ class Race(Generic[Name]):
         Called without arguments. A sequence is a function in stages, which are called one after the other and timed apart.
     clock : callable, optional
         Seconds since any moment.
+    waited : callable, optional
+        Seconds that the thread has waited for a processor until now; by default what Linux tells.
 
     Examples
     --------
@@ -123,10 +127,13 @@ class Race(Generic[Name]):
     """
 
     def __init__(
-        self, functions: Mapping[Name, Callable[[], object] | Sequence[Callable[[], object]]], clock: Clock = perf_counter
+        self,
+        functions: Mapping[Name, Callable[[], object] | Sequence[Callable[[], object]]],
+        clock: Clock = perf_counter,
+        waited: Clock | None = None,
     ) -> None:
         self._functions = {name: (given,) if callable(given) else tuple(given) for name, given in functions.items()}
-        self._clock = clock
+        self._clock, self._waited = clock, waited or (waiting_time if clock is perf_counter else _never)
         self._least = max(_SAMPLE, _STEPS * clock_step(clock))
         self._calls: dict[Name, int] = {}
         self._samples: dict[Name, list[list[float]]] = {name: [] for name in functions}  # by round, the seconds of each stage
@@ -203,6 +210,8 @@ class Race(Generic[Name]):
     def _run(self, stages: Sequence[Callable[[], object]], count: int) -> list[float]:
         """Seconds of ``count`` calls, stage by stage."""
         clock, calls = self._clock, repeat(None, count)
+        if count == 1:
+            return [self._run_once(stage) for stage in stages]
         if len(stages) == 1:
             function = stages[0]
             start = clock()
@@ -218,6 +227,14 @@ class Race(Generic[Name]):
                 sums[index] += end - start
                 start = end
         return sums
+
+    def _run_once(self, stage: Callable[[], object]) -> float:
+        """Seconds of one call, less those in which it waited for a processor."""
+        clock, waited = self._clock, self._waited()
+        start = clock()
+        stage()
+        seconds = clock() - start
+        return max(seconds - (self._waited() - waited), 0.0)
 
 
 def interleaved(
@@ -299,6 +316,29 @@ def paired_ratio(samples: Sequence[float] | np.ndarray, others: Sequence[float] 
     value = float(np.divide(*np.quantile(pairs, quantile, axis=1)))
     low, high = map(float, np.quantile(ratios, (0.025, 0.975)))
     return Ratio(value, min(low, value), max(high, value))
+
+
+def waiting_time() -> float:
+    """Seconds that the calling thread was ready to run while another had its processor; 0 where the system does not tell.
+
+    Examples
+    --------
+    >>> from fastnn.measure.timing import waiting_time
+    >>> waiting_time() >= 0
+    True
+    """
+    try:
+        file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+    except OSError:
+        return 0.0
+    try:
+        return int(os.pread(file, 64, 0).split()[1]) * 1e-9
+    finally:
+        os.close(file)
+
+
+def _never() -> float:
+    return 0.0
 
 
 def clock_step(clock: Clock = perf_counter) -> float:
