@@ -53,6 +53,11 @@ class Cost(NamedTuple):
     special: int = 0
 
 
+def traffic(itemsize: int, *shapes: Shape | None) -> int:
+    """Bytes of arrays of these shapes; None for one that is absent."""
+    return itemsize * sum(math.prod(shape) for shape in shapes if shape is not None)
+
+
 class Draw(NamedTuple):
     """How an example draws one array: ``kind`` is "normal", "uniform" (in [low, high)), "integers" (in [low, high)) or
     "signs" (-1 or 1) or

@@ -13,12 +13,12 @@ _NORM = Draw((), "uniform", 0.5, 2.0)
 
 joint_norm = Operator(
     "joint_norm", __package__, ("x", "before"), lambda x, before: ((),),
-    lambda itemsize, x, before: Cost(flops=2 * prod(x), bytes=itemsize * (prod(x) + 2), special=1),
+    lambda itemsize, x, before: Cost(flops=2 * prod(x) + 2, bytes=itemsize * (prod(x) + 2), special=1),
     examples=tuple({"x": shape, "before": _NORM} for shape in _SHAPES),
 )  # fmt: skip
 limited = Operator(
     "limited", __package__, ("x", "norm"), lambda x, norm, limit: (x,),
-    lambda itemsize, x, norm, limit: Cost(flops=prod(x), bytes=itemsize * (2 * prod(x) + 1)),
+    lambda itemsize, x, norm, limit: Cost(flops=prod(x) + 3, bytes=itemsize * (2 * prod(x) + 1)),
     attributes=("limit",), inplace=True,
     examples=tuple({"x": shape, "norm": _NORM, "limit": limit} for shape, limit in zip(_SHAPES, (1.0, 0.25, 1.0, 9.0, 0.1), strict=True)),
 )  # fmt: skip

@@ -9,5 +9,5 @@ def joint_norm(x, before):
 
 
 def limited(x, norm, limit):
-    scale = limit / (norm.astype(np.float64) + 1e-6)
-    return (x if scale >= 1 else x * x.dtype.type(scale),)  # NaN spreads
+    scale = np.minimum(limit / (norm.astype(np.float64) + 1e-6), 1)  # NaN spreads
+    return (x * x.dtype.type(scale),)

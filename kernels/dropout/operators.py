@@ -15,7 +15,7 @@ _KEY = Draw((1,), "integers", 0, 2**40)
 
 
 def _cost(itemsize, x, key, p):
-    return Cost(flops=prod(x), bytes=2 * itemsize * prod(x))
+    return Cost(flops=prod(x), bytes=2 * itemsize * prod(x) + 8)
 
 
 def _shape(x, key, p):

@@ -31,15 +31,16 @@ def _linear_parts(dy, x, w, *_):
 
 
 def _activated_cost(itemsize, x, w, b, activation):
-    flops, traffic, _ = _linear_cost(itemsize, x, w, b)
+    flops, nbytes, _ = _linear_cost(itemsize, x, w, b)
     results = x[0] * w[0]
-    return Cost(flops + (results if activation == "relu" else 0), traffic, results if activation in ("sigmoid", "tanh") else 0)
+    more = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 0}[activation]
+    return Cost(flops + more * results, nbytes, results if activation in ("sigmoid", "tanh") else 0)
 
 
 def _activated_backward_cost(itemsize, dy, x, w, y, activation):
-    flops, traffic, _ = _linear_backward_cost(itemsize, dy, x, w)
-    (N, O) = y
-    return Cost(flops + {"identity": 0, "relu": 1, "sigmoid": 3, "tanh": 3}[activation] * N * O, traffic + itemsize * N * O)
+    flops, nbytes, _ = _linear_backward_cost(itemsize, dy, x, w)
+    more = {"identity": 0, "relu": 1, "sigmoid": 3, "tanh": 3}[activation]
+    return Cost(flops + more * math.prod(y), nbytes + itemsize * math.prod(y))
 
 
 def _panels(w):
@@ -47,7 +48,8 @@ def _panels(w):
 
 
 def _packed_cost(itemsize, x, panels, b, out_features, activation):
-    return _activated_cost(itemsize, x, (out_features, x[1]), b, activation)
+    flops, nbytes, special = _activated_cost(itemsize, x, (out_features, x[1]), b, activation)
+    return Cost(flops, nbytes + itemsize * (math.prod(panels) - out_features * x[1]), special)  # the padding is read too
 
 
 def _matmul_cost(itemsize, a, b):

@@ -28,9 +28,19 @@ def linear_activated(x, w, b, activation):
     return (_activate(linear(x, w, b)[0], activation),)
 
 
+def _through(dy, y, activation):
+    """The gradient before the activation, of whose result it follows."""
+    if activation == "relu":
+        return np.where(y <= 0, dy.dtype.type(0), dy)
+    if activation == "sigmoid":
+        return dy * (y * (1 - y))
+    if activation == "tanh":
+        return dy * (1 - y * y)
+    return dy
+
+
 def linear_activated_backward(dy, x, w, y, activation):
-    slope = {"identity": 1, "relu": y > 0, "sigmoid": y * (1 - y), "tanh": 1 - y * y}[activation]
-    return linear_backward((dy * slope).astype(dy.dtype, copy=False), x, w)
+    return linear_backward(_through(dy, y, activation), x, w)
 
 
 def pack_panels(w):

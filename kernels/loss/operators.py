@@ -21,31 +21,25 @@ The mean over class indices is weighted: the sum divided by the sum of w_t (the 
 and the sum of the ``exponentials`` exp(x - top); where the target is ignored they are 0 and 1.
 """
 
-import math
 from typing import Any
 
-from ..operator import Cost, Draw, Operator
+from ..operator import Draw, Operator
+from .costs import (
+    cross_entropy_backward_cost,
+    cross_entropy_cost,
+    element_backward_cost,
+    element_cost,
+    loss_shape,
+    nll_backward_cost,
+    nll_cost,
+    position_shape,
+    probabilities_backward_cost,
+    probabilities_cost,
+)
 
 
 def _element_shape(x, *args):
     return (x if args[-1] == "none" else (),)
-
-
-def _element_cost(flops, special=0):
-    def cost(itemsize, x, *args):
-        arrays = [x, *(shape for shape in args if isinstance(shape, tuple))]
-        written = math.prod(x) if args[-1] == "none" else 1
-        return Cost(math.prod(x) * flops, itemsize * (sum(map(math.prod, arrays)) + written), math.prod(x) * special)
-
-    return cost
-
-
-def _element_backward_cost(flops, special=0):
-    def cost(itemsize, dy, x, *args):
-        arrays = [dy, x, x, *(shape for shape in args if isinstance(shape, tuple))]
-        return Cost(math.prod(x) * flops, itemsize * sum(map(math.prod, arrays)), math.prod(x) * special)
-
-    return cost
 
 
 _PAIRS: tuple[dict[str, Any], ...] = (
@@ -67,12 +61,12 @@ mse_backward = Operator(
     __package__,
     ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x, x),
-    cost=_element_backward_cost(4),
+    cost=element_backward_cost(3),
     attributes=("reduction",),
     outputs=("dx", "dtarget"),
 )
 mse = Operator(
-    "mse", __package__, ("x", "target"), _element_shape, _element_cost(3),
+    "mse", __package__, ("x", "target"), _element_shape, element_cost(2),
     attributes=("reduction",), backward=mse_backward, examples=_PAIRS,
 )  # fmt: skip
 
@@ -81,12 +75,12 @@ l1_backward = Operator(
     __package__,
     ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x, x),
-    cost=_element_backward_cost(4),
+    cost=element_backward_cost(2),
     attributes=("reduction",),
     outputs=("dx", "dtarget"),
 )
 l1 = Operator(
-    "l1", __package__, ("x", "target"), _element_shape, _element_cost(3),
+    "l1", __package__, ("x", "target"), _element_shape, element_cost(1),
     attributes=("reduction",), backward=l1_backward, examples=_PAIRS,
 )  # fmt: skip
 
@@ -95,12 +89,12 @@ smooth_l1_backward = Operator(
     __package__,
     ("dy", "x", "target"),
     shape=lambda dy, x, target, beta, reduction: (x, x),
-    cost=_element_backward_cost(5),
+    cost=element_backward_cost(4),
     attributes=("beta", "reduction"),
     outputs=("dx", "dtarget"),
 )
 smooth_l1 = Operator(
-    "smooth_l1", __package__, ("x", "target"), _element_shape, _element_cost(5),
+    "smooth_l1", __package__, ("x", "target"), _element_shape, element_cost(5),
     attributes=("beta", "reduction"), backward=smooth_l1_backward,
     examples=(*_pairs(beta=1.0), {"x": (9,), "target": (9,), "beta": 0.0, "reduction": "mean"}),
 )  # fmt: skip
@@ -110,13 +104,13 @@ binary_cross_entropy_backward = Operator(
     __package__,
     ("dy", "x", "target", "weight"),
     shape=lambda dy, x, target, weight, reduction: (x, x),
-    cost=_element_backward_cost(9, 2),
+    cost=element_backward_cost(10, 2, weight=1),
     attributes=("reduction",),
     outputs=("dx", "dtarget"),
     optional=("weight",),
 )
 binary_cross_entropy = Operator(
-    "binary_cross_entropy", __package__, ("x", "target", "weight"), _element_shape, _element_cost(6, 2),
+    "binary_cross_entropy", __package__, ("x", "target", "weight"), _element_shape, element_cost(6, 2, weight=1),
     attributes=("reduction",), optional=("weight",), backward=binary_cross_entropy_backward,
     examples=(
         *(
@@ -135,13 +129,14 @@ binary_cross_entropy_with_logits_backward = Operator(
     __package__,
     ("dy", "x", "target", "weight", "pos_weight"),
     shape=lambda dy, x, target, weight, pos_weight, reduction: (x, x),
-    cost=_element_backward_cost(12, 3),
+    cost=element_backward_cost(6, 1, weight=1, positive=10, positive_special=2),
     attributes=("reduction",),
     outputs=("dx", "dtarget"),
     optional=("weight", "pos_weight"),
 )
 binary_cross_entropy_with_logits = Operator(
-    "binary_cross_entropy_with_logits", __package__, ("x", "target", "weight", "pos_weight"), _element_shape, _element_cost(8, 2),
+    "binary_cross_entropy_with_logits", __package__, ("x", "target", "weight", "pos_weight"), _element_shape,
+    element_cost(5, 2, weight=1, positive=4),
     attributes=("reduction",), optional=("weight", "pos_weight"), backward=binary_cross_entropy_with_logits_backward,
     examples=(
         *_pairs("normal", "uniform", weight=None, pos_weight=None),
@@ -157,12 +152,12 @@ hinge_loss_backward = Operator(
     __package__,
     ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x,),
-    cost=_element_backward_cost(4),
+    cost=element_backward_cost(4, outputs=1),
     attributes=("reduction",),
     outputs=("dx",),
 )
 hinge_loss = Operator(
-    "hinge_loss", __package__, ("x", "target"), _element_shape, _element_cost(3),
+    "hinge_loss", __package__, ("x", "target"), _element_shape, element_cost(3),
     attributes=("reduction",), backward=hinge_loss_backward, examples=_pairs("normal", "signs"),
 )  # fmt: skip
 
@@ -171,45 +166,28 @@ perceptron_loss_backward = Operator(
     __package__,
     ("dy", "x", "target"),
     shape=lambda dy, x, target, reduction: (x,),
-    cost=_element_backward_cost(3),
+    cost=element_backward_cost(3, outputs=1),
     attributes=("reduction",),
     outputs=("dx",),
 )
 perceptron_loss = Operator(
-    "perceptron_loss", __package__, ("x", "target"), _element_shape, _element_cost(2),
+    "perceptron_loss", __package__, ("x", "target"), _element_shape, element_cost(2),
     attributes=("reduction",), backward=perceptron_loss_backward, examples=_pairs("normal", "signs"),
 )  # fmt: skip
-
-
-def _loss_shape(x, reduction):
-    return (x[0], x[2]) if reduction == "none" else ()
-
-
-def _positions(x):
-    return x[0], x[2]
-
-
-def _cross_entropy_cost(itemsize, x, target, weight, *args):
-    count = math.prod(x)
-    read = count + math.prod(target) + (0 if weight is None else x[1])
-    written = 2 * math.prod(_positions(x)) + math.prod(_loss_shape(x, args[-1])) + 1
-    return Cost(flops=4 * count, bytes=itemsize * (read + written), special=count)
 
 
 cross_entropy_backward = Operator(
     "cross_entropy_backward", __package__, ("dy", "x", "target", "weight", "top", "exponentials", "total"),
     shape=lambda dy, x, *args: (x,),
-    cost=lambda itemsize, dy, x, target, weight, *args: Cost(
-        5 * math.prod(x), itemsize * (math.prod(dy) + 2 * math.prod(x) + 3 * math.prod(target) + math.prod(weight or (0,))), math.prod(x)
-    ),
+    cost=cross_entropy_backward_cost,
     attributes=("ignore_index", "label_smoothing", "reduction"), outputs=("dx",), optional=("weight",), integers=("target",),
 )  # fmt: skip
 cross_entropy = Operator(
     "cross_entropy", __package__, ("x", "target", "weight"),
     shape=lambda x, target, weight, ignore_index, label_smoothing, reduction: (
-        _loss_shape(x, reduction), _positions(x), _positions(x), ()
+        loss_shape(x, reduction), position_shape(x), position_shape(x), ()
     ),
-    cost=_cross_entropy_cost,
+    cost=cross_entropy_cost,
     attributes=("ignore_index", "label_smoothing", "reduction"), outputs=("y", "top", "exponentials", "total"),
     optional=("weight",), integers=("target",), backward=cross_entropy_backward,
     examples=tuple(
@@ -233,15 +211,13 @@ cross_entropy = Operator(
 cross_entropy_probabilities_backward = Operator(
     "cross_entropy_probabilities_backward", __package__, ("dy", "x", "target", "weight", "top", "exponentials"),
     shape=lambda dy, x, *args: (x, x),
-    cost=lambda itemsize, dy, x, target, weight, *args: Cost(
-        8 * math.prod(x), itemsize * (math.prod(dy) + 4 * math.prod(x) + math.prod(weight or (0,))), math.prod(x)
-    ),
+    cost=probabilities_backward_cost,
     attributes=("label_smoothing", "reduction"), outputs=("dx", "dtarget"), optional=("weight",),
 )  # fmt: skip
 cross_entropy_probabilities = Operator(
     "cross_entropy_probabilities", __package__, ("x", "target", "weight"),
-    shape=lambda x, target, weight, label_smoothing, reduction: (_loss_shape(x, reduction), _positions(x), _positions(x)),
-    cost=_cross_entropy_cost,
+    shape=lambda x, target, weight, label_smoothing, reduction: (loss_shape(x, reduction), position_shape(x), position_shape(x)),
+    cost=probabilities_cost,
     attributes=("label_smoothing", "reduction"), outputs=("y", "top", "exponentials"),
     optional=("weight",), backward=cross_entropy_probabilities_backward,
     examples=tuple(
@@ -263,17 +239,13 @@ cross_entropy_probabilities = Operator(
 nll_backward = Operator(
     "nll_backward", __package__, ("dy", "target", "weight", "total"),
     shape=lambda dy, target, weight, total, ignore_index, reduction, x_shape: (x_shape,),
-    cost=lambda itemsize, dy, target, weight, total, ignore_index, reduction, x_shape: Cost(
-        2 * math.prod(target), itemsize * (math.prod(dy) + math.prod(target) + math.prod(x_shape) + math.prod(weight or (0,)) + 1)
-    ),
+    cost=nll_backward_cost,
     attributes=("ignore_index", "reduction", "x_shape"), outputs=("dx",), optional=("weight",), integers=("target",),
 )  # fmt: skip
 nll = Operator(
     "nll", __package__, ("x", "target", "weight"),
-    shape=lambda x, target, weight, ignore_index, reduction: (_loss_shape(x, reduction), ()),
-    cost=lambda itemsize, x, target, weight, ignore_index, reduction: Cost(
-        2 * math.prod(target), itemsize * (2 * math.prod(target) + math.prod(weight or (0,)) + math.prod(_loss_shape(x, reduction)) + 1)
-    ),
+    shape=lambda x, target, weight, ignore_index, reduction: (loss_shape(x, reduction), ()),
+    cost=nll_cost,
     attributes=("ignore_index", "reduction"), outputs=("y", "total"),
     optional=("weight",), integers=("target",), backward=nll_backward,
     examples=tuple(

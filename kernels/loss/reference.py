@@ -17,6 +17,10 @@ def _each(dy, reduction, total):
     return dy / dy.dtype.type(total) if reduction == "mean" else dy
 
 
+def _weighted(values, weight):
+    return values if weight is None else values * weight
+
+
 def mse(x, target, reduction):
     return (_reduce((x - target) ** 2, reduction),)
 
@@ -48,11 +52,11 @@ def smooth_l1_backward(dy, x, target, beta, reduction):
 
 def binary_cross_entropy(x, target, weight, reduction):
     losses = -(target * np.maximum(np.log(x), -100) + (1 - target) * np.maximum(np.log1p(-x), -100))
-    return (_reduce(losses if weight is None else losses * weight, reduction),)
+    return (_reduce(_weighted(losses, weight), reduction),)
 
 
 def binary_cross_entropy_backward(dy, x, target, weight, reduction):
-    scale = _each(dy, reduction, x.size) * (1 if weight is None else weight)
+    scale = _weighted(_each(dy, reduction, x.size), weight)
     dx = (x - target) / np.maximum(x * (1 - x), x.dtype.type(1e-12)) * scale
     dtarget = (np.maximum(np.log1p(-x), -100) - np.maximum(np.log(x), -100)) * scale
     return dx, dtarget
@@ -68,13 +72,13 @@ def _sigmoid(x):
 
 
 def binary_cross_entropy_with_logits(x, target, weight, pos_weight, reduction):
-    positive = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
-    losses = (1 - target) * x + positive * _softplus_of_minus(x)
-    return (_reduce(losses if weight is None else losses * weight, reduction),)
+    positive = None if pos_weight is None else 1 + (pos_weight - 1) * target
+    losses = (1 - target) * x + _weighted(_softplus_of_minus(x), positive)
+    return (_reduce(_weighted(losses, weight), reduction),)
 
 
 def binary_cross_entropy_with_logits_backward(dy, x, target, weight, pos_weight, reduction):
-    scale = _each(dy, reduction, x.size) * (1 if weight is None else weight)
+    scale = _weighted(_each(dy, reduction, x.size), weight)
     if pos_weight is None:
         return (_sigmoid(x) - target) * scale, -x * scale
     positive = 1 + (pos_weight - 1) * target
@@ -98,28 +102,21 @@ def perceptron_loss_backward(dy, x, target, reduction):
 
 
 def _class_weights(x, weight):
-    """Weights of the classes, shape (1, C, 1)."""
-    return (np.ones(x.shape[1], x.dtype) if weight is None else weight)[None, :, None]
+    """Weights of the classes, shape (C,)."""
+    return np.ones(x.shape[1], x.dtype) if weight is None else weight
 
 
-def _one_hot(x, target, ignore_index):
-    """1 at each target's class, shape (N, C, L), and which targets count, shape (N, 1, L)."""
-    kept = (target != ignore_index)[:, None, :]
-    return ((np.arange(x.shape[1])[None, :, None] == target[:, None, :]) & kept).astype(x.dtype), kept
+def _kept(target, ignore_index):
+    """Which targets count, and classes that may be looked up: 0 stands for an ignored one. Shape (N, L)."""
+    kept = target != ignore_index
+    return kept, np.where(kept, target, 0)
 
 
-def _class_shares(x, target, weight, ignore_index, label_smoothing):
-    """q of class targets, which targets count, and the sum of their weights."""
-    hot, kept = _one_hot(x, target, ignore_index)
-    weights = _class_weights(x, weight)
-    q = (1 - label_smoothing) * hot * weights
-    if label_smoothing > 0:
-        q = np.where(kept, q + label_smoothing / x.shape[1] * weights, 0)
-    return q.astype(x.dtype), kept, (hot * weights).sum(dtype=x.dtype)
-
-
-def _probability_shares(x, target, weight, label_smoothing):
-    return _class_weights(x, weight) * ((1 - label_smoothing) * target + label_smoothing / max(x.shape[1], 1))
+def _at(values, classes):
+    """values[n, c, l] at the class c of (n, l)."""
+    if values.shape[1] == 0:
+        return np.zeros(classes.shape, values.dtype)
+    return np.take_along_axis(values, classes[:, None], axis=1)[:, 0]
 
 
 def _exponentials(x):
@@ -128,14 +125,13 @@ def _exponentials(x):
     return top, np.exp(x - top[:, None]).sum(axis=1) if x.shape[1] else np.ones_like(top)
 
 
-def _soft_losses(x, q, top, exponentials):
-    """A class with q = 0 counts for nothing, be its log-probability infinite."""
-    return np.where(q == 0, 0, q * ((top[:, None] - x) + np.log(exponentials)[:, None])).sum(axis=1)
+def _softmax(x, top, exponentials):
+    return np.exp(x - top[:, None]) / exponentials[:, None]
 
 
-def _soft_gradient(x, q, top, exponentials, scale):
-    softmax = np.exp(x - top[:, None]) / exponentials[:, None]
-    return (softmax * q.sum(axis=1, keepdims=True) - q) * scale
+def _times(shares, losses):
+    """A share of 0 counts for nothing, be the loss infinite."""
+    return np.where(shares == 0, 0, shares * losses)
 
 
 def _by_position(scale, reduction):
@@ -143,16 +139,36 @@ def _by_position(scale, reduction):
 
 
 def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction):
-    q, kept, total = _class_shares(x, target, weight, ignore_index, label_smoothing)
+    weights, (kept, classes) = _class_weights(x, weight), _kept(target, ignore_index)
     top, exponentials = _exponentials(x)
-    top, exponentials = np.where(kept[:, 0], top, 0).astype(x.dtype), np.where(kept[:, 0], exponentials, 1).astype(x.dtype)
-    return _reduce(_soft_losses(x, q, top, exponentials), reduction, total), top, exponentials, total
+    losses = _times(((1 - label_smoothing) * weights)[classes], np.log(exponentials) - (_at(x, classes) - top))
+    if label_smoothing > 0:
+        logs = (top[:, None] - x) + np.log(exponentials)[:, None]
+        losses = losses + _times((label_smoothing / x.shape[1] * weights)[:, None], logs).sum(axis=1)
+    total = np.where(kept, weights[classes], 0).sum(dtype=x.dtype)
+    losses, top, exponentials = (np.where(kept, a, n).astype(x.dtype) for a, n in ((losses, 0), (top, 0), (exponentials, 1)))
+    return _reduce(losses, reduction, total), top, exponentials, total
 
 
 def cross_entropy_backward(dy, x, target, weight, top, exponentials, total, ignore_index, label_smoothing, reduction):
-    q, kept, _ = _class_shares(x, target, weight, ignore_index, label_smoothing)
-    scale = _by_position(_each(dy, reduction, total), reduction)
-    return (np.where(kept, _soft_gradient(x, q, top, exponentials, scale), 0).astype(x.dtype),)
+    weights, (kept, classes) = _class_weights(x, weight), _kept(target, ignore_index)
+    shares = ((1 - label_smoothing) * weights)[classes]
+    sums = shares
+    if label_smoothing > 0:
+        spread = label_smoothing / x.shape[1] * weights
+        sums = shares + spread.sum()
+    dx = _softmax(x, top, exponentials) * sums[:, None]
+    if label_smoothing > 0:
+        dx = dx - spread[:, None]
+    if x.shape[1]:
+        np.put_along_axis(dx, classes[:, None], (_at(dx, classes) - shares)[:, None], axis=1)
+    dx = dx * _by_position(_each(dy, reduction, total), reduction)
+    return (np.where(kept[:, None], dx, 0).astype(x.dtype),)
+
+
+def _probability_shares(x, target, weight, label_smoothing):
+    shares = (1 - label_smoothing) * target + label_smoothing / max(x.shape[1], 1) if label_smoothing > 0 else target
+    return _weighted(shares, None if weight is None else weight[:, None])
 
 
 def cross_entropy_probabilities(x, target, weight, label_smoothing, reduction):
@@ -165,20 +181,22 @@ def cross_entropy_probabilities(x, target, weight, label_smoothing, reduction):
 def cross_entropy_probabilities_backward(dy, x, target, weight, top, exponentials, label_smoothing, reduction):
     scale = _by_position(_each(dy, reduction, x.shape[0] * x.shape[2]), reduction)
     q = _probability_shares(x, target, weight, label_smoothing)
+    dx = (_softmax(x, top, exponentials) * q.sum(axis=1, keepdims=True) - q) * scale
     logs = (top[:, None] - x) + np.log(exponentials)[:, None]
-    return _soft_gradient(x, q, top, exponentials, scale), (1 - label_smoothing) * _class_weights(x, weight) * logs * scale
+    return dx, (1 - label_smoothing) * _weighted(logs, None if weight is None else weight[:, None]) * scale
 
 
 def nll(x, target, weight, ignore_index, reduction):
-    hot, _ = _one_hot(x, target, ignore_index)
-    weights = hot * _class_weights(x, weight)
-    losses = -np.where(hot == 1, weights * x, 0).sum(axis=1)
-    total = weights.sum(dtype=x.dtype)
+    weights, (kept, classes) = _class_weights(x, weight), _kept(target, ignore_index)
+    losses = np.where(kept, -weights[classes] * _at(x, classes), 0).astype(x.dtype)
+    total = np.where(kept, weights[classes], 0).sum(dtype=x.dtype)
     return _reduce(losses, reduction, total), total
 
 
 def nll_backward(dy, target, weight, total, ignore_index, reduction, x_shape):
-    like = np.empty(x_shape, dy.dtype)
-    hot, _ = _one_hot(like, target, ignore_index)
-    scale = _each(dy, reduction, total)
-    return (-hot * _class_weights(like, weight) * (scale[:, None, :] if reduction == "none" else scale),)
+    dx = np.zeros(x_shape, dy.dtype)
+    kept, classes = _kept(target, ignore_index)
+    slopes = -_class_weights(dx, weight)[classes] * _each(dy, reduction, total)
+    if x_shape[1]:
+        np.put_along_axis(dx, classes[:, None], np.where(kept, slopes, 0)[:, None].astype(dy.dtype), axis=1)
+    return (dx,)

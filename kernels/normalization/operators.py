@@ -11,19 +11,44 @@ rstd is 1 / sqrt(var + eps). Over nothing, mean and variance are 0.
 
 import math
 
-from ..operator import Cost, Draw, Operator
+from ..operator import Cost, Draw, Operator, traffic
 
 
-def _cost(flops, passes):
-    """``flops`` for each element, and ``passes`` arrays as large as the first, the small ones once each."""
+def _affine(x, weight, bias):
+    """Operations of the scale and the shift."""
+    return math.prod(x) * ((weight is not None) + (bias is not None))
 
-    def cost(itemsize, *args):
-        arrays = [math.prod(shape) for shape in args if isinstance(shape, tuple)]
-        count = arrays[0]
-        small = sum(n for n in arrays if n != count)
-        return Cost(flops * count, itemsize * (passes * count + small), small)
 
-    return cost
+def _batch_cost(itemsize, x, weight, bias, eps):
+    C = x[1:2]
+    return Cost(6 * math.prod(x) + 3 * x[1] + _affine(x, weight, bias), traffic(itemsize, x, weight, bias, x, C, C), x[1])
+
+
+def _batch_backward_cost(itemsize, dy, x, weight, mean, var, eps):
+    nbytes = traffic(itemsize, dy, x, weight, mean, var, x, mean, mean)
+    return Cost(12 * math.prod(x) + 4 * x[1] + _affine(x, weight, None), nbytes, x[1])
+
+
+def _evaluation_cost(itemsize, x, weight, bias, mean, var, eps):
+    nbytes = traffic(itemsize, x, weight, bias, mean, var, x)
+    return Cost(2 * math.prod(x) + x[1] + _affine(x, weight, bias), nbytes, x[1])
+
+
+def _evaluation_backward_cost(itemsize, dy, x, weight, mean, var, eps):
+    nbytes = traffic(itemsize, dy, x, weight, mean, var, x, mean, mean)
+    return Cost(6 * math.prod(x) + 2 * x[1] + _affine(x, weight, None), nbytes, x[1])
+
+
+def _rows_cost(itemsize, x, weight, bias, statistics):
+    """Of the norms whose statistics have the shape ``statistics``."""
+    count = math.prod(statistics)
+    nbytes = traffic(itemsize, x, weight, bias, x, statistics, statistics)
+    return Cost(6 * math.prod(x) + 4 * count + _affine(x, weight, bias), nbytes, count)
+
+
+def _rows_backward_cost(itemsize, dy, x, weight, mean, rstd, *groups):
+    nbytes = traffic(itemsize, dy, x, weight, mean, rstd, x, x[1:2], x[1:2])
+    return Cost(12 * math.prod(x) + 2 * math.prod(mean) + _affine(x, weight, None), nbytes)
 
 
 batch_norm_backward = Operator(
@@ -31,7 +56,7 @@ batch_norm_backward = Operator(
     __package__,
     ("dy", "x", "weight", "mean", "var"),
     shape=lambda dy, x, weight, mean, var, eps: (x, mean, mean),
-    cost=_cost(9, 3),
+    cost=_batch_backward_cost,
     attributes=("eps",),
     outputs=("dx", "dweight", "dbias"),
     optional=("weight",),
@@ -39,7 +64,7 @@ batch_norm_backward = Operator(
 batch_norm = Operator(
     "batch_norm", __package__, ("x", "weight", "bias"),
     shape=lambda x, weight, bias, eps: (x, (x[1],), (x[1],)),
-    cost=_cost(8, 2), attributes=("eps",), outputs=("y", "mean", "var"), optional=("weight", "bias"),
+    cost=_batch_cost, attributes=("eps",), outputs=("y", "mean", "var"), optional=("weight", "bias"),
     backward=batch_norm_backward,
     examples=tuple(
         {"x": x, "weight": (x[1],) if affine else None, "bias": (x[1],) if affine else None, "eps": 1e-5}
@@ -55,7 +80,7 @@ batch_norm_evaluation_backward = Operator(
     __package__,
     ("dy", "x", "weight", "running_mean", "running_var"),
     shape=lambda dy, x, weight, running_mean, running_var, eps: (x, running_mean, running_mean),
-    cost=_cost(6, 3),
+    cost=_evaluation_backward_cost,
     attributes=("eps",),
     outputs=("dx", "dweight", "dbias"),
     optional=("weight",),
@@ -63,7 +88,7 @@ batch_norm_evaluation_backward = Operator(
 batch_norm_evaluation = Operator(
     "batch_norm_evaluation", __package__, ("x", "weight", "bias", "running_mean", "running_var"),
     shape=lambda x, weight, bias, running_mean, running_var, eps: (x,),
-    cost=_cost(3, 2), attributes=("eps",), optional=("weight", "bias"),
+    cost=_evaluation_cost, attributes=("eps",), optional=("weight", "bias"),
     backward=batch_norm_evaluation_backward,
     examples=tuple(
         {
@@ -79,7 +104,8 @@ batch_norm_evaluation = Operator(
 running_statistics = Operator(
     "running_statistics", __package__, ("mean", "var", "running_mean", "running_var"),
     shape=lambda mean, var, running_mean, running_var, momentum, count: (mean, mean),
-    cost=_cost(3, 6), attributes=("momentum", "count"), outputs=("new_running_mean", "new_running_var"), inplace=True,
+    cost=lambda itemsize, mean, *_: Cost(7 * mean[0], 6 * itemsize * mean[0]),
+    attributes=("momentum", "count"), outputs=("new_running_mean", "new_running_var"), inplace=True,
     examples=tuple(
         dict.fromkeys(("mean", "var", "running_mean", "running_var"), (C,)) | {"momentum": momentum, "count": count}
         for C, momentum, count in ((1, 0.1, 2), (37, 1.0, 1000), (256, 0.01, 33))
@@ -91,14 +117,15 @@ layer_norm_backward = Operator(
     __package__,
     ("dy", "x", "weight", "mean", "rstd"),
     shape=lambda dy, x, weight, mean, rstd: (x, x[1:], x[1:]),
-    cost=_cost(11, 3),
+    cost=_rows_backward_cost,
     outputs=("dx", "dweight", "dbias"),
     optional=("weight",),
 )
 layer_norm = Operator(
     "layer_norm", __package__, ("x", "weight", "bias"),
     shape=lambda x, weight, bias, eps: (x, (x[0],), (x[0],)),
-    cost=_cost(8, 2), attributes=("eps",), outputs=("y", "mean", "rstd"), optional=("weight", "bias"),
+    cost=lambda itemsize, x, weight, bias, eps: _rows_cost(itemsize, x, weight, bias, x[:1]),
+    attributes=("eps",), outputs=("y", "mean", "rstd"), optional=("weight", "bias"),
     backward=layer_norm_backward,
     examples=tuple(
         {"x": x, "weight": (x[1],) if affine else None, "bias": (x[1],) if affine else None, "eps": 1e-5}
@@ -111,7 +138,7 @@ group_norm_backward = Operator(
     __package__,
     ("dy", "x", "weight", "mean", "rstd"),
     shape=lambda dy, x, weight, mean, rstd, groups: (x, x[1:2], x[1:2]),
-    cost=_cost(11, 3),
+    cost=_rows_backward_cost,
     attributes=("groups",),
     outputs=("dx", "dweight", "dbias"),
     optional=("weight",),
@@ -119,7 +146,8 @@ group_norm_backward = Operator(
 group_norm = Operator(
     "group_norm", __package__, ("x", "weight", "bias"),
     shape=lambda x, weight, bias, groups, eps: (x, (x[0], groups), (x[0], groups)),
-    cost=_cost(8, 2), attributes=("groups", "eps"), outputs=("y", "mean", "rstd"), optional=("weight", "bias"),
+    cost=lambda itemsize, x, weight, bias, groups, eps: _rows_cost(itemsize, x, weight, bias, (x[0], groups)),
+    attributes=("groups", "eps"), outputs=("y", "mean", "rstd"), optional=("weight", "bias"),
     backward=group_norm_backward,
     examples=tuple(
         {"x": x, "weight": (x[1],) if affine else None, "bias": (x[1],) if affine else None, "groups": groups, "eps": 1e-5}

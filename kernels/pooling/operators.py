@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from ..operator import Cost, Operator
+from ..operator import Cost, Operator, traffic
 
 
 def output_length(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
@@ -50,9 +50,22 @@ def _max_bytes(itemsize, x, count, return_indices):
     return itemsize * (math.prod(x) + count) + index_dtype(x, return_indices).itemsize * count
 
 
-def _max_cost(itemsize, x, kernel_size, *rest):
-    count = math.prod(_max_shape(x, kernel_size, *rest)[0])
-    return Cost(flops=count * math.prod(kernel_size), bytes=_max_bytes(itemsize, x, count, rest[-1]))
+def _terms(size, kernel, stride, padding, dilation, count):
+    """Elements in all windows along one dimension, padding too; what lies beyond it, with ceil_mode, is never looked at."""
+    return sum(min(kernel, -(-(size + 2 * padding - i * stride) // dilation)) for i in range(count))
+
+
+def _window_terms(x, y, kernel_size, stride, padding, dilation=(1, 1)):
+    """Elements in all windows of all planes."""
+    axes = zip(x[2:], kernel_size, stride, padding, dilation, y[2:], strict=True)
+    return math.prod(x[:2]) * math.prod([_terms(*axis) for axis in axes])
+
+
+def _max_cost(itemsize, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
+    (y, _) = _max_shape(x, kernel_size, stride, padding, dilation, ceil_mode)
+    return Cost(
+        _window_terms(x, y, kernel_size, stride, padding, dilation), _max_bytes(itemsize, x, math.prod(y), return_indices)
+    )
 
 
 def _max_backward_cost(itemsize, dy, indices, *attributes):
@@ -63,13 +76,13 @@ def _avg_shape(x, kernel_size, stride, padding, ceil_mode, count_include_pad, di
     return (_max_shape(x, kernel_size, stride, padding, (1, 1), ceil_mode)[0],)
 
 
-def _avg_cost(itemsize, x, kernel_size, *rest):
-    count = math.prod(_avg_shape(x, kernel_size, *rest)[0])
-    return Cost(flops=count * (math.prod(kernel_size) + 1), bytes=itemsize * (math.prod(x) + count))
+def _avg_cost(itemsize, x, kernel_size, stride, padding, *rest):
+    (y,) = _avg_shape(x, kernel_size, stride, padding, *rest)
+    return Cost(_window_terms(x, y, kernel_size, stride, padding) + math.prod(y), traffic(itemsize, x, y))
 
 
 def _avg_backward_cost(itemsize, dy, kernel_size, stride, padding, count_include_pad, divisor_override, x_shape):
-    return Cost(flops=math.prod(dy) * (math.prod(kernel_size) + 1), bytes=itemsize * (math.prod(dy) + math.prod(x_shape)))
+    return Cost(_window_terms(x_shape, dy, kernel_size, stride, padding) + math.prod(dy), traffic(itemsize, dy, x_shape))
 
 
 def _adaptive_shape(x, output_size):

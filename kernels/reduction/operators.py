@@ -27,19 +27,29 @@ def _sum_cost(itemsize, x):
     return Cost(flops=A * R * B, bytes=itemsize * A * B * (R + 1))
 
 
+def _mean_cost(itemsize, x):
+    A, R, B = x
+    return Cost(flops=A * B * (R + 1), bytes=itemsize * A * B * (R + 1))
+
+
 def _var_cost(itemsize, x, correction):
     A, R, B = x
-    return Cost(flops=4 * A * R * B, bytes=itemsize * A * B * (R + 2))
+    return Cost(flops=A * B * (4 * R + 2), bytes=itemsize * A * B * (R + 2))
 
 
-def _spread_cost(itemsize, dy, x_shape):
+def _sum_backward_cost(itemsize, dy, x_shape):
+    A, R, B = x_shape
+    return Cost(flops=0, bytes=itemsize * A * B * (R + 1))
+
+
+def _mean_backward_cost(itemsize, dy, x_shape):
     A, R, B = x_shape
     return Cost(flops=A * B, bytes=itemsize * A * B * (R + 1))
 
 
 def _var_backward_cost(itemsize, dy, x, mean, correction):
     A, R, B = x
-    return Cost(flops=2 * A * R * B, bytes=itemsize * A * B * (2 * R + 2))
+    return Cost(flops=A * B * (2 * R + 1), bytes=itemsize * A * B * (2 * R + 2))
 
 
 def _extremum_cost(itemsize, x):
@@ -62,11 +72,13 @@ _EXAMPLES = (
     {"x": (32, 64, 100)},
 )
 
-sum_backward = Operator("sum_backward", __package__, ("dy",), _to_x, _spread_cost, attributes=("x_shape",), outputs=("dx",))
+sum_backward = Operator("sum_backward", __package__, ("dy",), _to_x, _sum_backward_cost, attributes=("x_shape",), outputs=("dx",))
 sum = Operator("sum", __package__, ("x",), _drop, _sum_cost, backward=sum_backward, examples=(*_EXAMPLES, {"x": (2, 0, 3)}))
 
-mean_backward = Operator("mean_backward", __package__, ("dy",), _to_x, _spread_cost, attributes=("x_shape",), outputs=("dx",))
-mean = Operator("mean", __package__, ("x",), _drop, _sum_cost, backward=mean_backward, examples=_EXAMPLES)
+mean_backward = Operator(
+    "mean_backward", __package__, ("dy",), _to_x, _mean_backward_cost, attributes=("x_shape",), outputs=("dx",)
+)
+mean = Operator("mean", __package__, ("x",), _drop, _mean_cost, backward=mean_backward, examples=_EXAMPLES)
 
 var_backward = Operator(
     "var_backward", __package__, ("dy", "x", "mean"), lambda dy, x, mean, correction: (x,), _var_backward_cost,

@@ -9,11 +9,28 @@ import math
 
 import numpy as np
 
-from ..operator import Cost, Operator
+from ..operator import Cost, Operator, traffic
 
 
 def _copy_cost(itemsize, x, *_):
     return Cost(flops=0, bytes=2 * itemsize * math.prod(x))
+
+
+def _broadcast_cost(itemsize, x, shape):
+    return Cost(flops=0, bytes=traffic(itemsize, x, shape))
+
+
+def _broadcast_backward_cost(itemsize, dy, x_shape):
+    return Cost(flops=0 if dy == x_shape else math.prod(dy), bytes=traffic(itemsize, dy, x_shape))
+
+
+def _index_cost(itemsize, x, key):
+    """What is taken is read, not all of x."""
+    return Cost(flops=0, bytes=2 * traffic(itemsize, *_index_shape(x, key)))
+
+
+def _index_backward_cost(itemsize, dy, key, x_shape):
+    return Cost(flops=math.prod(dy), bytes=traffic(itemsize, dy, x_shape))
 
 
 def _to_x(dy, *attributes):
@@ -57,19 +74,26 @@ permute = Operator(
 )  # fmt: skip
 
 broadcast_to_backward = Operator(
-    "broadcast_to_backward", __package__, ("dy",), _to_x, _copy_cost, attributes=("x_shape",), outputs=("dx",), needs=()
+    "broadcast_to_backward",
+    __package__,
+    ("dy",),
+    _to_x,
+    _broadcast_backward_cost,
+    attributes=("x_shape",),
+    outputs=("dx",),
+    needs=(),
 )
 broadcast_to = Operator(
-    "broadcast_to", __package__, ("x",), lambda x, shape: (shape,), _copy_cost,
+    "broadcast_to", __package__, ("x",), lambda x, shape: (shape,), _broadcast_cost,
     attributes=("shape",), backward=broadcast_to_backward, needs=(),
     examples=({"x": (1, 3), "shape": (2, 4, 3)}, {"x": (), "shape": (2,)}, {"x": (2, 1), "shape": (2, 0)}),
 )  # fmt: skip
 
 index_backward = Operator(
-    "index_backward", __package__, ("dy",), _to_x, _copy_cost, attributes=("key", "x_shape"), outputs=("dx",), needs=()
+    "index_backward", __package__, ("dy",), _to_x, _index_backward_cost, attributes=("key", "x_shape"), outputs=("dx",), needs=()
 )
 index = Operator(
-    "index", __package__, ("x",), _index_shape, _copy_cost, attributes=("key",), backward=index_backward, needs=(),
+    "index", __package__, ("x",), _index_shape, _index_cost, attributes=("key",), backward=index_backward, needs=(),
     examples=(
         {"x": (5, 4), "key": (slice(4, 0, -2), None, 1)},
         {"x": (5, 4), "key": (np.array([0, 2, 2]),)},

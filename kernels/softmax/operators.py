@@ -15,18 +15,27 @@ def _cost(itemsize, x):
     return Cost(flops=4 * prod(x), bytes=2 * itemsize * prod(x), special=prod(x))
 
 
+def _log_cost(itemsize, x):
+    A, _, B = x
+    return Cost(flops=4 * prod(x), bytes=2 * itemsize * prod(x), special=prod(x) + A * B)
+
+
 def _backward_cost(itemsize, dy, y):
     return Cost(flops=4 * prod(y), bytes=3 * itemsize * prod(y))
 
 
-def _softmax(name):
+def _log_backward_cost(itemsize, dy, y):
+    return Cost(flops=3 * prod(y), bytes=3 * itemsize * prod(y), special=prod(y))
+
+
+def _softmax(name, cost, backward_cost):
     backward = Operator(
-        f"{name}_backward", __package__, ("dy", "y"), lambda dy, y: (y,), _backward_cost, outputs=("dx",), inplace=True
+        f"{name}_backward", __package__, ("dy", "y"), lambda dy, y: (y,), backward_cost, outputs=("dx",), inplace=True
     )
     return backward, Operator(
-        name, __package__, ("x",), lambda x: (x,), _cost, backward=backward, inplace=True, examples=_EXAMPLES
+        name, __package__, ("x",), lambda x: (x,), cost, backward=backward, inplace=True, examples=_EXAMPLES
     )
 
 
-softmax_backward, softmax = _softmax("softmax")
-log_softmax_backward, log_softmax = _softmax("log_softmax")
+softmax_backward, softmax = _softmax("softmax", _cost, _backward_cost)
+log_softmax_backward, log_softmax = _softmax("log_softmax", _log_cost, _log_backward_cost)

@@ -18,7 +18,7 @@ nadam      m, v as for adam;                    p -= (gradient_rate g + momentum
 from math import prod
 from typing import Any
 
-from ..operator import Cost, Draw, Operator
+from ..operator import Cost, Draw, Operator, traffic
 
 SHAPES = ((1,), (37, 3), (0,), (300, 401))
 
@@ -32,12 +32,17 @@ DRAWS: dict[str, tuple[Any, ...]] = {
 def _update(name, state, options, flops, roots, settings, optional=()):
     """An update of p and its state, with attributes ``options`` (name: value in the first example).
 
+    ``flops(states that are there, options)`` is the work for each element besides weight decay, ``roots`` the number of square roots.
     Each setting makes one example: the options that it changes, and under "absent" the states that are None.
     """
 
     def cost(itemsize, p, g, *rest):
-        states = sum(shape is not None for shape in rest[: len(state)])
-        return Cost(flops=flops * prod(p), bytes=itemsize * prod(p) * (3 + 2 * states), special=roots * prod(p))
+        states = rest[: len(state)]
+        given = options | dict(zip(options, rest[len(state) :], strict=False))
+        decay = 1 if given.get("decoupled") else 2 if given["weight_decay"] else 0
+        present = {name for name, shape in zip(state, states, strict=True) if shape is not None}
+        nbytes = traffic(itemsize, p, g, p, *states, *states)
+        return Cost(prod(p) * (decay + flops(present, given)), nbytes, roots * prod(p))
 
     examples = []
     for number, setting in enumerate(settings):
@@ -56,7 +61,7 @@ def _update(name, state, options, flops, roots, settings, optional=()):
 sgd = _update(
     "sgd", ("b",),
     {"lr": 0.1, "momentum": 0.9, "dampening": 0.0, "nesterov": False, "weight_decay": 0.0, "first": False, "maximize": False},
-    6, 0,
+    lambda states, o: 2 + (0 if not states else 2 * o["nesterov"] + (0 if o["first"] else 3)), 0,
     (
         {}, {"absent": ("b",)}, {"nesterov": True, "weight_decay": 0.1}, {}, {"dampening": 0.5, "maximize": True}, {"first": True},
         {"absent": ("b",), "weight_decay": 0.01}, {"nesterov": True, "weight_decay": 0.01, "maximize": True},
@@ -64,17 +69,18 @@ sgd = _update(
     optional=("b",),
 )  # fmt: skip
 adagrad = _update(
-    "adagrad", ("s",), {"lr": 0.1, "weight_decay": 0.0, "eps": 1e-10, "maximize": False}, 6, 1,
+    "adagrad", ("s",), {"lr": 0.1, "weight_decay": 0.0, "eps": 1e-10, "maximize": False}, lambda states, o: 6, 1,
     ({}, {}, {}, {"weight_decay": 0.1, "maximize": True}, {"eps": 0.1}),
 )  # fmt: skip
 adadelta = _update(
-    "adadelta", ("s", "a"), {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False}, 12, 2,
+    "adadelta", ("s", "a"), {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False},
+    lambda states, o: 14, 2,
     ({}, {}, {}, {"weight_decay": 0.1, "maximize": True}, {"rho": 0.999, "eps": 0.1}),
 )  # fmt: skip
 rmsprop = _update(
     "rmsprop", ("s", "mean", "b"),
     {"lr": 0.01, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.9, "maximize": False},
-    12, 1,
+    lambda states, o: 8 + 5 * ("mean" in states) + 2 * ("b" in states), 1,
     (
         {}, {"absent": ("mean", "b"), "weight_decay": 0.1, "maximize": True}, {}, {}, {"absent": ("mean",)},
         {"absent": ("b",), "alpha": 0.9},
@@ -85,7 +91,7 @@ adam = _update(
     "adam", ("m", "v", "v_max"),
     {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False, "step": 3, "maximize": False,
      "eps_hat": False},
-    14, 1,
+    lambda states, o: 12 + ("v_max" in states), 1,
     (
         {}, {"absent": ("v_max",), "weight_decay": 0.1, "maximize": True}, {}, {},
         {"absent": ("v_max",), "weight_decay": 0.1, "decoupled": True, "step": 1}, {"step": 1000}, {"absent": ("v_max",)},
@@ -97,6 +103,6 @@ nadam = _update(
     "nadam", ("m", "v"),
     {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False, "step": 3,
      "gradient_rate": 0.005, "momentum_rate": 0.02, "maximize": False},
-    16, 1,
+    lambda states, o: 14, 1,
     ({}, {}, {}, {"weight_decay": 0.1, "maximize": True}, {"weight_decay": 0.1, "decoupled": True}),
 )  # fmt: skip
