@@ -6,7 +6,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.lanes cimport LARGE, fence, long_sum, offset
+from fastnn.kernels.lanes cimport LARGE, fence, long_sum, maximum, offset
 from fastnn.kernels.loss.classes cimport Target, is_class, row_gradient, row_loss, row_target_gradient
 from fastnn.kernels.loss.positions cimport position_gradients, position_losses, position_target_gradients
 from fastnn.kernels.parallel cimport threads_for
@@ -62,26 +62,47 @@ cdef inline void unit_losses(
     const Batch* batch, const Target* target, Py_ssize_t i, const real* x, const real* w, const real* p,
     real* losses, real* tops, real* totals,
 ) noexcept nogil:
+    """Of positions side by side; what is not wanted is NULL."""
     cdef real block[SHORT * WIDTH]
     cdef real unwanted[3 * WIDTH]
     cdef Py_ssize_t n, at, count
-    cdef real* loss = unwanted
-    cdef real* top = unwanted + WIDTH
-    cdef real* total = unwanted + 2 * WIDTH
     place(batch, target, i, &n, &at, &count)
-    if losses != NULL:
-        loss = losses + n
-    if tops != NULL:
-        top = tops + n
-    if totals != NULL:
-        total = totals + n
+    losses = <real*> unwanted if losses == NULL else losses + n
+    tops = <real*> unwanted + WIDTH if tops == NULL else tops + n
+    totals = <real*> unwanted + 2 * WIDTH if totals == NULL else totals + n
     if side_by_side(batch, target):
         gather(x + at, target.C, count, block)
-        position_losses(<const real*> block, WIDTH, target, n, w, p, count, loss, top, total)
-    elif batch.L == 1:
-        row_loss(x + at, target, n, w, offset(p, at), loss, top, total)
+        position_losses(<const real*> block, WIDTH, target, n, w, p, count, losses, tops, totals)
     else:
-        position_losses(x + at, batch.L, target, n, w, offset(p, at), count, loss, top, total)
+        position_losses(x + at, batch.L, target, n, w, offset(p, at), count, losses, tops, totals)
+
+
+cdef inline void row_losses(
+    const Target* target, Py_ssize_t begin, Py_ssize_t end, const real* x, const real* w, const real* p,
+    real* losses, real* tops, real* totals,
+) noexcept nogil:
+    """Of rows; what is not wanted is NULL."""
+    cdef Py_ssize_t C = target.C, n
+    cdef real unwanted[3]
+    cdef real next_top = maximum(x + begin * C, C) if C > 0 and begin < end else 0
+    for n in range(begin, end):
+        row_loss(
+            x + n * C, target, n, w, offset(p, n * C), x + min(n + 1, end - 1) * C, &next_top,
+            <real*> unwanted if losses == NULL else losses + n, <real*> unwanted + 1 if tops == NULL else tops + n,
+            <real*> unwanted + 2 if totals == NULL else totals + n)
+
+
+cdef inline void losses_of(
+    const Batch* batch, const Target* target, Py_ssize_t begin, Py_ssize_t end, const real* x, const real* w, const real* p,
+    real* losses, real* tops, real* totals,
+) noexcept nogil:
+    """Of the units begin <= i < end."""
+    cdef Py_ssize_t i
+    if batch.L == 1 and not side_by_side(batch, target):
+        row_losses(target, begin, end, x, w, p, losses, tops, totals)
+        return
+    for i in range(begin, end):
+        unit_losses(batch, target, i, x, w, p, losses, tops, totals)
 
 
 cdef inline int cross_entropy_losses(
@@ -89,8 +110,8 @@ cdef inline int cross_entropy_losses(
     real* y, real* tops, real* totals,
 ) noexcept nogil:
     """``divisor`` is that of the mean. Outputs that nobody wants are NULL. Returns 0, or -1 without memory."""
-    cdef Py_ssize_t positions = batch.N * batch.L, units = units_of(batch, target), i
-    cdef int threads = threads_for(4 * positions * target.C)
+    cdef Py_ssize_t positions = batch.N * batch.L, units = units_of(batch, target)
+    cdef int threads = threads_for(4 * positions * target.C), t
     cdef real few[FEW]
     cdef real* losses = y
     cdef double loss
@@ -101,11 +122,10 @@ cdef inline int cross_entropy_losses(
         if losses == NULL:
             return -1
     if threads == 1:
-        for i in range(units):
-            unit_losses(batch, target, i, x, w, p, losses, tops, totals)
+        losses_of(batch, target, 0, units, x, w, p, losses, tops, totals)
     else:
-        for i in prange(units, num_threads=threads, schedule="static"):
-            unit_losses(batch, target, i, x, w, p, losses, tops, totals)
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            losses_of(batch, target, units * t // threads, units * (t + 1) // threads, x, w, p, losses, tops, totals)
     if losses != y:
         loss = long_sum(<const real*> losses, positions)
         y[0] = <real> (loss / divisor if batch.reduction == MEAN else loss)

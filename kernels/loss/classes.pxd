@@ -11,7 +11,7 @@ cimport numpy as cnp
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.elementary cimport exp_, log_
-from fastnn.kernels.lanes cimport CHUNK, chunk_sum, exponentials, maximum
+from fastnn.kernels.lanes cimport CHUNK, chunk_sum, exponentials_beside, maximum
 
 cdef extern from "simd/exponentials.h" nogil:
     void gradient_f32 "fastnn_run_gradient_f32"(
@@ -78,17 +78,22 @@ cdef inline double shared_loss(
 
 
 cdef inline void row_loss(
-    const real* x, const Target* target, Py_ssize_t n, const real* w, const real* p, real* loss, real* top, real* total
+    const real* x, const Target* target, Py_ssize_t n, const real* w, const real* p, const real* next, real* next_top,
+    real* loss, real* top, real* total,
 ) noexcept nogil:
+    """``next_top`` is the largest score of this row, which becomes that of ``next``."""
     cdef real log_total, q
     cdef double found = 0
     loss[0] = 0
     top[0] = 0
     total[0] = 1
-    if target.C == 0 or (p == NULL and not is_class(target, n)):
+    if target.C == 0:
         return
-    top[0] = maximum(x, target.C)
-    total[0] = <real> exponentials(x, top[0], <real> 1, <real*> NULL, target.C)
+    if p == NULL and not is_class(target, n):
+        next_top[0] = maximum(next, target.C)
+        return
+    top[0] = next_top[0]
+    total[0] = <real> exponentials_beside(x, top[0], next, next_top, target.C)
     log_total = log_(total[0])
     if p != NULL or target.smoothing > 0:
         found = shared_loss(x, target, w, p, top[0], log_total)
