@@ -96,10 +96,23 @@ def test_time_without_a_processor_is_taken_off_long_calls():
         return call
 
     world.lost = 0.0
-    race = Race({"one": taken_away(0.02), "two": [taken_away(0.01), world.work(0.03)]}, world.clock, lambda: world.lost)
+    functions = {"one": taken_away(0.02), "two": [taken_away(0.01), world.work(0.03)]}
+    race = Race(functions, world.clock, lambda: world.lost)
     race.run(budget=0.0, rounds=5)
     assert race.timings()["one"] == pytest.approx((0.02, 0.0, 5, 1))
     assert [stage.seconds for stage in race.stages("two")] == pytest.approx([0.01, 0.03])
+
+
+def test_waiting_for_ones_own_threads_counts():
+    world, waited = World(), [0.0]
+
+    def call():  # hands its work to another thread, which has the one processor meanwhile, but for half of the time
+        world.now += 0.02
+        waited[0] += 0.02
+
+    race = Race({"own": call}, world.clock, lambda: waited[0], lambda: world.now / 2)
+    race.run(budget=0.0, rounds=5)
+    assert race.timings()["own"].seconds == pytest.approx(0.01)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/thread-self/schedstat"), reason="the system does not tell who waits")

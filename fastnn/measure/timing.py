@@ -10,8 +10,9 @@ Whatever fastnn says about time is measured here, and what stands between a cloc
 - **Drift** of the processor's frequency or of a neighbour's load: each round takes one sample of every function, in an order that changes,
   so that slow seconds are everybody's. A ratio is the ratio of samples taken side by side.
 - **Migration** from one processor to another: :func:`pinned` holds the process to as many processors as there are threads.
-- **Other processes** that take the processor away: Linux tells how long the thread waited to get it back (``schedstat``), and that wait is
-  not the code's. It is taken off, where a call is so long that a sample hardly ever goes undisturbed on a busy machine.
+- **Other processes** that take the processor away: Linux tells how long the thread waited to get it back (``schedstat``). Where a call is
+  so long that hardly a sample goes undisturbed on a busy machine, that wait is taken off, as far as no thread of this process computed
+  meanwhile: waiting for one's own threads is part of what the code costs, as sleeping is.
 - **Disturbed samples.** A disturbance only ever adds time, so the 10 % quantile of the samples tells what the code costs, more steadily
   than the minimum does. How far the median lies above it is the spread.
 - **What is left.** :meth:`Race.ratio` gives an interval, from resampled blocks of rounds, since disturbances come in bursts. What the
@@ -26,7 +27,7 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -109,8 +110,8 @@ class Race(Generic[Name]):
         Called without arguments. A sequence is a function in stages, which are called one after the other and timed apart.
     clock : callable, optional
         Seconds since any moment.
-    waited : callable, optional
-        Seconds that the thread has waited for a processor until now; by default what Linux tells.
+    waited, busy : callable, optional
+        Seconds that the thread has waited for a processor until now, by default as Linux tells, and that the process has had one.
 
     Examples
     --------
@@ -131,9 +132,13 @@ class Race(Generic[Name]):
         functions: Mapping[Name, Callable[[], object] | Sequence[Callable[[], object]]],
         clock: Clock = perf_counter,
         waited: Clock | None = None,
+        busy: Clock | None = None,
     ) -> None:
         self._functions = {name: (given,) if callable(given) else tuple(given) for name, given in functions.items()}
-        self._clock, self._waited = clock, waited or (waiting_time if clock is perf_counter else _never)
+        real = clock is perf_counter
+        self._clock = clock
+        self._waited = waited or (waiting_time if real else _never)
+        self._busy = busy or (process_time if real else _never)
         self._least = max(_SAMPLE, _STEPS * clock_step(clock))
         self._calls: dict[Name, int] = {}
         self._samples: dict[Name, list[list[float]]] = {name: [] for name in functions}  # by round, the seconds of each stage
@@ -229,12 +234,12 @@ class Race(Generic[Name]):
         return sums
 
     def _run_once(self, stage: Callable[[], object]) -> float:
-        """Seconds of one call, less those in which it waited for a processor."""
-        clock, waited = self._clock, self._waited()
+        """Seconds of one call, less those in which others had the processor."""
+        clock, waited, busy = self._clock, self._waited(), self._busy()
         start = clock()
         stage()
         seconds = clock() - start
-        return max(seconds - (self._waited() - waited), 0.0)
+        return seconds - max(0.0, min(self._waited() - waited, seconds - (self._busy() - busy)))
 
 
 def interleaved(
