@@ -133,6 +133,8 @@ class Network(Module):
             error.add_note(f"in node {node}")
             raise
         results = results if isinstance(results, tuple) else (results,)
+        if any(node.outputs[len(results) :]):
+            raise ValueError(f"{node}: expected at most {len(results)} outputs, got {', '.join(node.outputs)}"[:400])
         values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
 
     def extra_repr(self) -> str:

@@ -66,9 +66,13 @@ def _value(attribute: AttributeProto) -> Any:
         AttributeProto.INTS: attribute.ints, AttributeProto.FLOATS: attribute.floats, AttributeProto.STRINGS: attribute.strings,
     }  # fmt: skip
     value = fields.get(attribute.type)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if value is None or isinstance(value, (int, float)) else list(value)
+    if value is None or isinstance(value, (int, float, bytes)):
+        return _text(value)
+    return [_text(item) for item in value]
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 class Facts(NamedTuple):

@@ -264,6 +264,58 @@ def test_elementary_functions_of_tensors(kind):
             assert fastnn.gradcheck(network, x)
 
 
+RECURRENT = {
+    "RNN": {},
+    "RNN reversed": {"direction": "reverse", "activations": ["Relu"], "clip": 0.5},
+    "RNN with numbers": {"direction": "bidirectional", "activations": ["LeakyRelu", "HardSigmoid"], "activation_alpha": [0.1, 0.3],
+                         "activation_beta": [0.6]},
+    "GRU": {},
+    "GRU after the product": {"linear_before_reset": 1, "direction": "bidirectional"},
+    "LSTM": {},
+    "LSTM both ways": {"direction": "bidirectional"},
+    "LSTM clipped": {"clip": 0.3, "activations": ["Sigmoid", "Softsign", "Tanh"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 2, 3]])
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers(name, lengths, rng):
+    """Against ONNX Runtime, with initial states, biases and peepholes; and it is trained and compiled."""
+    runtime = pytest.importorskip("onnxruntime")
+    kind, attributes = name.split()[0], RECURRENT[name]
+    T, N, size, H = 5, 3, 4, 6
+    D, G = (2 if attributes.get("direction") == "bidirectional" else 1), {"RNN": 1, "GRU": 3, "LSTM": 4}[kind]
+    shapes = {
+        "w": (D, G * H, size),
+        "r": (D, G * H, H),
+        "b": (D, 2 * G * H),
+        "n": None,
+        "h": (D, N, H),
+        "c": (D, N, H),
+        "p": (D, 3 * H),
+    }
+    names = [key for key in shapes if kind == "LSTM" or key not in "cp"]
+    constants = {key: 0.5 * rng.standard_normal(shapes[key]).astype(np.float32) for key in names if key != "n"}
+    if lengths is not None:
+        constants["n"] = np.array(lengths, np.int32)
+    outputs = ["y", "y_h", "y_c"] if kind == "LSTM" else ["y", "y_h"]
+    inputs = ["x", *(key if key in constants else "" for key in names)]
+    model = model_of(
+        [helper.make_node(kind, inputs, outputs, hidden_size=H, **attributes)], {"x": [T, N, size]}, constants, 14, outputs
+    )
+    x = rng.standard_normal((T, N, size)).astype(np.float32)
+    results = fastnn.onnx.prepare(model).run([x])
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(name, FLOAT, None) for name in outputs)
+    for result, want in zip(results, runtime.InferenceSession(model.SerializeToString()).run(None, {"x": x}), strict=True):
+        np.testing.assert_allclose(result, want, rtol=1e-4, atol=1e-6)
+    alone = model_of([helper.make_node(kind, inputs, ["y"], hidden_size=H, **attributes)], {"x": [T, N, size]}, constants, 14)
+    network = fastnn.onnx.load(alone)
+    np.testing.assert_allclose(fastnn.compile(network).predict(x), results[0], rtol=1e-4, atol=1e-6)
+    if lengths is None:
+        assert fastnn.gradcheck(network.double(), x.astype(np.float64))
+
+
 # every version of the operators, against onnx's own evaluator (and ONNX Runtime where it is installed)
 
 X = np.random.default_rng(0).standard_normal((2, 4, 6, 7)).astype(np.float32)

@@ -10,6 +10,7 @@ from . import (
     loss,
     normalization,
     pooling,
+    recurrent,
     reduction,
     resize,
     selection,
@@ -17,6 +18,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "constant", "convolution", "elementary", "linear", "loss", "normalization", "pooling", "reduction",
-    "resize", "selection", "shape",
+    "activation", "arithmetic", "constant", "convolution", "elementary", "linear", "loss", "normalization", "pooling", "recurrent",
+    "reduction", "resize", "selection", "shape",
 ]  # fmt: skip
