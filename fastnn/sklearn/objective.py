@@ -48,6 +48,10 @@ class Objective:
             columns.append(sample_weight.reshape(-1, 1).astype(dtype))
         return np.hstack(columns) if len(columns) > 1 else np.ascontiguousarray(columns[0])
 
+    def weight_decay(self, rows: int) -> float:
+        """The penalty of a batch in its gradient: scikit-learn divides it by the number of rows."""
+        return self.alpha / rows
+
     def __call__(self, z: Any, table: Any) -> Any:
         """The loss of a batch.
 

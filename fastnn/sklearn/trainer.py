@@ -15,7 +15,6 @@ from fastnn.optim import Optimizer
 from fastnn.optim.optimizer import Rule
 
 from .network import Network
-from .objective import Objective
 
 CHUNK = 1024  # rows whose activations stay in the cache
 
@@ -38,12 +37,12 @@ class Trainer:
     Parameters
     ----------
     network : Network
-    objective : Objective
+    objective : Objective, or another loss with ``weighted``, ``decays`` and ``weight_decay``
     optimizer : Optimizer
         Its first group has the weights, which are penalised.
     """
 
-    def __init__(self, network: Network, objective: Objective, optimizer: Optimizer) -> None:
+    def __init__(self, network: Network, objective: Any, optimizer: Optimizer) -> None:
         self.network, self.objective, self.optimizer = network, objective, optimizer
         self.plan = fastnn.compile(network, objective, optimizer)
 
@@ -71,9 +70,9 @@ class Trainer:
         return total / len(order)
 
     def _decay(self, rows: int) -> None:
-        """The penalty's share of a batch: scikit-learn divides it by the number of rows."""
+        """Set the penalty of a batch where the optimiser has to do with it."""
         if self.objective.decays:
-            self.optimizer.param_groups[0]["weight_decay"] = self.objective.alpha / rows
+            self.optimizer.param_groups[0]["weight_decay"] = self.objective.weight_decay(rows)
 
     def set_learning_rate(self, rate: float) -> None:
         """Change the learning rate of SGD.
