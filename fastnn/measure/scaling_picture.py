@@ -36,7 +36,7 @@ def draw(path: str | os.PathLike[str], studies: Sequence[Scaling]) -> None:
             _panel(axes, study, phase)
         low, high = (extreme([axes.get_ylim() for axes in row], axis=0) for extreme in (np.min, np.max))
         for axes in row:
-            axes.set_ylim(low[0], high[1])
+            axes.set_ylim(low[0], 4 * high[1])  # room for the legend
     threads = {study.threads for study in studies}
     figure.suptitle(f"Time of a training step, {processor()}, threads: {', '.join(map(str, sorted(threads)))}", fontsize=10)
     figure.savefig(path, dpi=110)

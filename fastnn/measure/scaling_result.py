@@ -69,7 +69,7 @@ class Scaling:
     def theory(self, phase: str, law: Law | None = None) -> float:
         """The exponent by the cost model, over the points that a law describes or over all."""
         points = slice(None) if law is None else slice(law.first, law.last + 1)
-        return slope(self.values[points], self.flops[phase][points])
+        return round(slope(self.values[points], self.flops[phase][points]), 6) + 0.0  # not -0.0
 
     def sentences(self) -> list[str]:
         """Each curve in one sentence: its exponent beside the theory's, and where it bends; then how backward compares with forward."""
@@ -79,6 +79,11 @@ class Scaling:
         """Whether the theory holds for one curve, and where it bends."""
         law = self.law(curve)
         theory = self.theory(curve.phase, law)
+        if law.crossover >= self.values[law.last]:
+            text = (
+                f"{curve.name}, {curve.phase}: time hardly grows with {self.parameter}, {duration(law.overhead)} of overhead rule"
+            )
+            return f"{text} from {self.values[law.first]} to {self.values[law.last]}; theory: {self.parameter}^{theory:.2f}"
         if law.high - law.low > TELLS:
             word = "the points do not tell whether the theory holds"
         elif law.low <= theory <= law.high or abs(law.exponent - theory) <= _HOLDS:

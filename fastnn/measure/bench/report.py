@@ -210,7 +210,9 @@ def duration(seconds: float | None) -> str:
     """A time with three digits and its unit."""
     if seconds is None:
         return "-"
-    unit, name = next((size, name) for size, name in UNITS if seconds >= size)
+    unit, name = next(
+        (size, name) for size, name in UNITS if seconds >= 0.9995 * size
+    )  # what rounds to the next unit is told in it
     return f"{seconds / (unit or 1e-9):.3g} {name}"
 
 
