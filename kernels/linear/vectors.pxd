@@ -4,7 +4,7 @@ dots    rows of both operands run along k: products of eight rows of one with up
 passes  a row vector times a matrix, and the outer product that is the matrix' gradient, in one pass over the matrix
 """
 
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels.arrays cimport offset, real
 from fastnn.kernels.packing cimport VECTOR_BYTES
@@ -43,6 +43,7 @@ cdef inline void dots(
     cdef Py_ssize_t i = 0, j, rows, shared, s, r
     cdef real* target
     cdef const real* first
+    cdef real one[DOT_ROWS]
     while i < p_rows:
         rows = min(<Py_ssize_t> DOT_ROWS, p_rows - i)
         j = 0
@@ -57,7 +58,8 @@ cdef inline void dots(
                 if rows == DOT_ROWS and c_p == 1 and start != NULL and start_p == 1:  # one vector
                     first = start + i + (j + s) * start_q
                     for r in range(DOT_ROWS):
-                        target[r] = sums[s * DOT_ROWS + r] + first[r]
+                        one[r] = sums[s * DOT_ROWS + r] + first[r]
+                    memcpy(target, one, sizeof(one))
                     continue
                 if start != NULL:
                     for r in range(rows):
