@@ -132,6 +132,13 @@ cdef Kernel kernel_of(function):
     return <Kernel> known if isinstance(known, Kernel) else None
 
 
+def kernel_at(str signature, size_t entry32, size_t entry64):
+    """A kernel that was compiled elsewhere, say by Numba: its signature and the addresses of its entries."""
+    cdef Kernel made = Kernel(signature)
+    made.entry32, made.entry64 = <Entry> <void*> entry32, <Entry> <void*> entry64
+    return PyCFunction_NewEx(&made.method, made, None)
+
+
 cdef object kernel(dict module, str signature, Entry entry32, Entry entry64, Together together32=NULL, Together together64=NULL):
     """Put a kernel into a module, under the name in its signature.
 

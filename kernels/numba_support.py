@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
 from llvmlite import binding
-from numba import config, njit
+from numba import cfunc, config, njit, types
+from numba.extending import intrinsic
 
 from . import isa
 
@@ -50,15 +51,20 @@ def cache_folder() -> str:
     return str(Path(base) / state.hexdigest()[:16])
 
 
-def _compile(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
+def _kept(make: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    """``make(cache=...)(function)``, its machine code kept where there is a folder that can be written to."""
     previous = config.CACHE_DIR
     try:
         config.CACHE_DIR = cache_folder()
-        return njit(nogil=True, cache=True, error_model="numpy", fastmath=fastmath)(function)
-    except (OSError, RuntimeError):  # no folder that can be written to: compile in every process
-        return njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+        return make(cache=True)(function)
+    except (OSError, RuntimeError):  # compile in every process
+        return make(cache=False)(function)
     finally:
         config.CACHE_DIR = previous
+
+
+def _compile(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
+    return _kept(partial(njit, nogil=True, error_model="numpy", fastmath=fastmath), function)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,3 +80,18 @@ def reassociating_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that only kernels call: nothing to call it from Python is made, and it is kept as a part of them."""
     return njit(nogil=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile as what a plan's executor calls, an ``Entry`` of ``entry.pxd``; its ``address`` says where it is."""
+    return _kept(partial(cfunc, types.intc(types.voidptr), error_model="numpy"), function)
+
+
+@intrinsic
+def pointer(typingctx, address):
+    """The address in an int64, as a pointer that ``numba.carray`` takes."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), codegen

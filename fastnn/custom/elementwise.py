@@ -20,6 +20,7 @@ from fastnn.functional import checks
 from fastnn.kernels import Cost, Operator
 
 from .derivative import definition, differentiate, refuse
+from .entries import GeneratedOperator, entry_kernel
 from .generated import generated_module
 
 NUMPYS = {  # NumPy's names of math's functions
@@ -31,10 +32,12 @@ NUMPYS = {  # NumPy's names of math's functions
 VECTORISED = ("exp", "expm1", "log", "log1p", "tanh", "erf")  # math's functions of which Numba's kernels have vector code
 
 
-class UserOperator(Operator):
+class UserOperator(GeneratedOperator):
     """An operator whose kernels come from a function instead of a family's files."""
 
     kernels: dict[str, Callable[[], Callable[..., Any] | None]]
+    loops: Callable[[], ModuleType]
+    calls: tuple[tuple[str, tuple[int, ...]], ...]
 
     def kernel(self, backend: str) -> Callable[..., Any] | None:
         """The function that computes it on ``backend``; made at the first call."""
@@ -42,6 +45,14 @@ class UserOperator(Operator):
             make = self.kernels.get(backend)
             self._kernels[backend] = None if make is None else make()
         return self._kernels[backend]
+
+    def entry(self, inputs: Sequence[np.ndarray | None], attributes: Sequence[Any]) -> Callable[..., Any] | None:
+        """A kernel for arrays of one shape, and numbers that are floats."""
+        if len({a.shape for a in inputs if a is not None}) > 1 or not all(type(number) is float for number in attributes):
+            return None
+        assert inputs[0] is not None
+        kinds = ("array",) * len(inputs) + ("float",) * len(attributes) + ("array",) * len(self.outputs)
+        return entry_kernel(self.loops(), self.name, kinds, self.calls, str(inputs[0].dtype))
 
 
 class _Source:
@@ -171,6 +182,12 @@ def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | Non
     }  # fmt: skip
     forward = UserOperator(name, __name__, params, shape, cost, attributes=attributes, backward=parts["backward"], needs=())
     module = functools.cache(functools.partial(_numba_module, name, texts, source))
+    given = tuple(range(count + len(attributes)))  # after these come the outputs
+    forward.loops = parts["backward"].loops = module
+    forward.calls = (("run__", (*given, len(given))),)
+    parts["backward"].calls = tuple(
+        [(f"run__{number}", (0, *[i + 1 for i in given], len(given) + 1 + number)) for number in range(count)]
+    )
     plain = functools.cache(functools.partial(_python_functions, texts))
     forward.kernels = {
         "reference": lambda: functools.partial(_reference, plain, count),

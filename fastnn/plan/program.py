@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn import dispatch
 from fastnn.autograd import Tensor, generation
+from fastnn.custom.entries import GeneratedOperator
 
 from .graph import Graph, Node, Value
 from .memory import Layout, arrays_in_arena, plan_memory
@@ -169,6 +170,8 @@ class Program:
         if node.is_view and inputs[0] is not None and outputs[0] is not None and np.may_share_memory(inputs[0], outputs[0]):
             return None
         backend, kernel = dispatch.chosen(node.operator)
+        if backend == "numba" and isinstance(node.operator, GeneratedOperator):
+            kernel = node.operator.entry(inputs, node.attributes) or kernel
         ready = all(a is None or (a.flags.c_contiguous and a.flags.aligned) for a in (*inputs, *outputs))
         if backend != "reference" and ready:
             return kernel, [*inputs, *node.attributes, *outputs]

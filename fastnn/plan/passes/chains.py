@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.custom.entries import GeneratedOperator, entry_kernel
 from fastnn.custom.generated import generated_module
 from fastnn.dispatch import current_backends, has_numba
 from fastnn.kernels import Cost, Operator
@@ -38,7 +40,7 @@ class Step(NamedTuple):
     sources: tuple[int, ...]
 
 
-class Chain(Operator):
+class Chain(GeneratedOperator):
     """Several elementwise operators, one after the other, as one.
 
     Parameters
@@ -54,16 +56,25 @@ class Chain(Operator):
             _shape, functools.partial(_cost, len(steps)), needs=(),  # not in place: the loop would not be vectorised
         )  # fmt: skip
         self.steps, self.scalars = steps, scalars
-        self._loop: Any = None
+        self._generated: Any = None
 
     def kernel(self, backend: str) -> Callable[..., Any] | None:
         """The loop, or its steps one by one."""
         return {"numba": self._run, "reference": self._reference}.get(backend)
 
     def _run(self, *arrays: np.ndarray) -> None:
-        if self._loop is None:
-            self._loop = generated_module("chain", self._text()).run
-        self._loop(*[array.reshape(-1) for array in arrays])
+        self._module().run(*[array.reshape(-1) for array in arrays])
+
+    def entry(self, inputs: Sequence[np.ndarray | None], attributes: Sequence[Any]) -> Callable[..., Any] | None:
+        """The loop as a C function."""
+        numbers = tuple(range(len(inputs) + 1))
+        assert inputs[0] is not None
+        return entry_kernel(self._module(), self.name, ("array",) * len(numbers), (("run", numbers),), str(inputs[0].dtype))
+
+    def _module(self) -> ModuleType:
+        if self._generated is None:
+            self._generated = generated_module("chain", self._text())
+        return self._generated
 
     def _reference(self, *arrays: np.ndarray) -> tuple[np.ndarray]:
         value = arrays[0]
