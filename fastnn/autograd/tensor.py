@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from .operations import Operations
 
 # A plan looks at this to know that no Tensor has got other memory, and no module another parameter, since it was made.
 generation: dict[str, int] = {"number": 0, "settings": 0}
+_numbers = count(1)  # each is given once, also where two threads change something at the same time
 
 
 def note_change(settings: bool = False) -> None:
     """Say that something changed that is not an element of an array; ``settings``: a number or flag of a module."""
-    generation["number"] += 1
-    generation["settings"] += settings
+    if settings:
+        generation["settings"] = next(_numbers)
+    generation["number"] = next(_numbers)
 
 
 class Tensor(Operations):

@@ -249,7 +249,7 @@ class Plan:
 
     def explain(self) -> str:
         """What was compiled so far: the calls, the passes, cost and memory."""
-        return "\n\n".join(explain(key, c.traced, c.notes, c.program.graph) for key, c in self._compiled.items())
+        return "\n\n".join(explain(key, c.traced, c.notes, c.program.graph) for key, c in list(self._compiled.items()))
 
     def graph(self) -> str:
         """The latest compiled graph in Graphviz's language."""
