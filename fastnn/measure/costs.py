@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from fastnn import dispatch
-from fastnn.kernels import Cost, Operator
-from fastnn.plan.graph import Node
+from fastnn.kernels import Cost
 
 
 def call_cost(call: dispatch.Call) -> Cost:
@@ -26,15 +22,6 @@ def call_cost(call: dispatch.Call) -> Cost:
     [Cost(flops=60, bytes=248, special=0)]
     """
     arrays, attributes = call.operator.split(call.args)
-    return _cost(call.operator, arrays, attributes, call.outputs)
-
-
-def node_cost(node: Node) -> Cost:
-    """Cost of a call in a plan's graph; see :func:`call_cost`."""
-    return _cost(node.operator, node.inputs, node.attributes, node.outputs)
-
-
-def _cost(operator: Operator, arrays: Sequence[Any], attributes: Sequence[Any], outputs: Sequence[Any]) -> Cost:
-    itemsize = next((a.dtype.itemsize for a in (*arrays, *outputs) if a is not None and a.dtype.kind == "f"), 4)
+    itemsize = next((a.dtype.itemsize for a in (*arrays, *call.outputs) if a is not None and a.dtype.kind == "f"), 8)
     described = (*[None if a is None else a.shape for a in arrays], *attributes)
-    return operator.cost_of(itemsize, described, [output is not None for output in outputs])
+    return call.operator.cost_of(itemsize, described, [output is not None for output in call.outputs])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .graph import Graph, Node, Value
+from .graph import Graph, Value
 from .memory import plan_memory
 
 COLOURS = {"forward": "lightblue", "backward": "lightsalmon", "update": "lightgreen"}
@@ -32,7 +32,7 @@ def explain(key: tuple[Any, ...], traced: Graph, notes: list[str], graph: Graph)
 def _table(title: str, graph: Graph) -> list[str]:
     """A line for each call, and their sums before."""
     calls = [node for node in graph.nodes if not node.is_view]
-    costs = [_cost(node) for node in calls]
+    costs = [node.cost() for node in calls]
     flops, moved = sum(cost.flops for cost in costs), sum(cost.bytes for cost in costs)
     size = plan_memory(graph).size
     lines = [
@@ -44,12 +44,6 @@ def _table(title: str, graph: Graph) -> list[str]:
         shape = "" if output is None else f"{output.dtype}{list(output.shape)}"
         lines.append(f"    {node.operator.name:<30}{node.phase:<10}{shape:<24}{cost.flops:>14,}{cost.bytes:>14,}")
     return lines
-
-
-def _cost(node: Node) -> Any:
-    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-    itemsize = next((value.dtype.itemsize for value in values if value.dtype.kind == "f"), 8)
-    return node.operator.cost(itemsize, *node.shapes())
 
 
 def graphviz(graph: Graph) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels import Operator
+from fastnn.kernels import Cost, Operator
 from fastnn.recall import check_classes
 
 Shape = tuple[int, ...]
@@ -100,6 +100,12 @@ class Node:
     def has_effect(self) -> bool:
         """Whether it writes to memory that outlives the step."""
         return any(value is not None and value.is_bound for value in self.outputs)
+
+    def cost(self) -> Cost:
+        """What it has to do by the cost model; outputs that nobody wants cost nothing."""
+        values = [value for value in (*self.inputs, *self.outputs) if value is not None]
+        itemsize = next((value.dtype.itemsize for value in values if value.dtype.kind == "f"), 8)
+        return self.operator.cost_of(itemsize, self.shapes(), [value is not None for value in self.outputs])
 
     def shapes(self) -> tuple[Any, ...]:
         """What the operator's shape and cost rules take: shapes of the inputs, and attributes."""

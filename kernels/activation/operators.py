@@ -21,7 +21,9 @@ def _like_first(first, *rest):
     return (first,)
 
 
-def _cost(flops, special, arrays):
+def _cost(work, arrays):
+    flops, special = work
+
     def cost(itemsize, first, *rest):
         return Cost(flops=flops * prod(first), bytes=arrays * itemsize * prod(first), special=special * prod(first))
 
@@ -34,12 +36,12 @@ def _activation(name, saves, work, backward_work, attributes=(), settings: tuple
     ``work`` and ``backward_work`` are floating-point operations and special functions for each element.
     """
     backward = Operator(
-        f"{name}_backward", __package__, ("dy", *saves), _like_first, _cost(*backward_work, 2 + len(saves)),
+        f"{name}_backward", __package__, ("dy", *saves), _like_first, _cost(backward_work, 2 + len(saves)),
         attributes=attributes, outputs=("dx",), inplace=True,
     )  # fmt: skip
     examples = tuple({**example, **settings[i % len(settings)]} for i, example in enumerate(_EXAMPLES))
     forward = Operator(
-        name, __package__, ("x",), _like_first, _cost(*work, 2),
+        name, __package__, ("x",), _like_first, _cost(work, 2),
         attributes=attributes, backward=backward, inplace=True, examples=examples, kinks=kinks,
     )  # fmt: skip
     return backward, forward

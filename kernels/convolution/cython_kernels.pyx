@@ -112,6 +112,29 @@ def force(str name):
     forced = ALGORITHMS if name is None else NAMES.index(name)
 
 
+def algorithm_of(str name, tuple arrays, tuple attributes, tuple outputs):
+    """By which of NAMES a call is computed, for people; arrays and outputs are whatever has a shape, or None."""
+    cdef Geometry g
+    cdef object x, w, y
+    if name == "conv2d":
+        x, w, y = arrays[0], arrays[1], outputs[0]
+    else:
+        y, x, w = arrays
+    stride, padding, dilation, g.groups = attributes
+    g.N, g.C, g.H, g.W = x.shape[0], w.shape[1], x.shape[2], x.shape[3]
+    g.O, g.P, g.Q = w.shape[0] // g.groups, y.shape[2], y.shape[3]
+    g.KH, g.KW = w.shape[2], w.shape[3]
+    g.sh, g.sw = stride
+    g.top, g.left = padding[0], padding[2]
+    g.dh, g.dw = dilation
+    if name == "conv2d":
+        return NAMES[algorithm(&g, FORWARD)]
+    if algorithm(&g, DATA_GRADIENT) == DEPTHWISE:
+        return NAMES[DEPTHWISE]
+    tasks = [task for task, output in zip((DATA_GRADIENT, WEIGHT_GRADIENT), outputs) if output is not None]
+    return ", ".join(dict.fromkeys([NAMES[algorithm(&g, task)] for task in tasks]))
+
+
 cdef int _forward(const real* x, const real* w, const real* b, real* y, const Geometry* g) noexcept nogil:
     cdef int how = algorithm(g, FORWARD)
     if how == FEW_CHANNELS:

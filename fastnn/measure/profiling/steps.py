@@ -14,7 +14,7 @@ from fastnn.kernels.operator import find
 from fastnn.plan import Plan, TimedCalls
 from fastnn.training import train_step
 
-from ..costs import call_cost, node_cost
+from ..costs import call_cost
 from ..timing import interleaved
 
 CALLS = 100  # from which the price of observing one is taken
@@ -70,7 +70,7 @@ def variant(operator: Operator, backend: str, arrays: Any, attributes: Any, outp
     """What runs: operator, backend, level of instructions, and the algorithm where the family says which."""
     name = f"{backend} {isa.level()}" if backend == "cython" else backend
     chooser = getattr(operator.module(backend), "algorithm_of", None)
-    algorithm = chooser(operator.name, arrays, attributes, outputs) if chooser is not None else ""
+    algorithm = chooser(operator.name, tuple(arrays), tuple(attributes), tuple(outputs)) if chooser is not None else ""
     return f"{operator.name} ({algorithm}, {name})" if algorithm else f"{operator.name} ({name})"
 
 
@@ -179,7 +179,7 @@ class PlanSteps:
         owner = self.plan.optimizer if node.phase == "update" else node.owner
         kernel = variant(node.operator, dispatch.backend_for(node.operator), node.inputs, node.attributes, node.outputs)
         memory = sum(value.nbytes for value in node.outputs if value is not None)
-        return Described(owner, node.phase, kernel, node_cost(node), memory)
+        return Described(owner, node.phase, kernel, node.cost(), memory)
 
 
 def _shares(calls: list[Described]) -> dict[Key, float]:
