@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn import functional as F
 from fastnn.autograd import Tensor
+from fastnn.functional import checks
 
 # Bytes that one array may have whose size is written in a file instead of given by its user; set for each run.
 ROOM = 2**30
@@ -25,6 +26,13 @@ def is_float(value: Any) -> bool:
 def numbers(value: Any) -> np.ndarray:
     """The plain array of a value; in a plan only of what does not depend on the input."""
     return value.numpy() if isinstance(value, Tensor) else value
+
+
+def by_numpy(function: Callable[..., Any], *values: Any) -> Any:
+    """What NumPy gives for arrays of any kind, without a gradient; in a plan it is computed at each step."""
+    symbol = next((value for value in values if checks.is_abstract(value)), None)
+    with np.errstate(all="ignore"):
+        return np.asarray(function(*map(numbers, values))) if symbol is None else symbol.tracer.computed(function, *values)
 
 
 def integers(value: Any) -> list[int]:
@@ -66,29 +74,26 @@ def by_kind(floating: Callable[..., Any], integral: Callable[..., Any]) -> Calla
 
     def choose(*values: Any) -> Any:
         check_broadcast(*values)
-        if is_float(values[0]):
-            return floating(*values)
-        with np.errstate(all="ignore"):
-            return np.asarray(integral(*map(numbers, values)))
+        return floating(*values) if is_float(values[0]) else by_numpy(integral, *values)
 
     return choose
 
 
 def reshape(value: Any, shape: Sequence[int]) -> Any:
     """The same elements in another shape."""
-    if isinstance(value, Tensor) and getattr(value, "abstract", False):
+    if checks.is_abstract(value):
         return value.reshape(tuple(shape))
     return F.reshape(value, tuple(shape)) if is_float(value) else numbers(value).reshape(tuple(shape))
 
 
 def permute(value: Any, dims: Sequence[int]) -> Any:
     """The dimensions in another order."""
-    return F.permute(value, tuple(dims)) if is_float(value) else numbers(value).transpose(dims)
+    return F.permute(value, tuple(dims)) if is_float(value) else by_numpy(lambda array: array.transpose(dims), value)
 
 
 def index(value: Any, key: tuple[Any, ...]) -> Any:
     """``value[key]``."""
-    return F.index(value, key) if is_float(value) else np.asarray(numbers(value)[key])
+    return F.index(value, key) if is_float(value) else by_numpy(lambda array: array[key], value)
 
 
 def cat(values: Sequence[Any], dim: int) -> Any:
@@ -96,7 +101,7 @@ def cat(values: Sequence[Any], dim: int) -> Any:
     check_room([sum(math.prod(value.shape) for value in values)])
     if is_float(values[0]):
         return values[0] if len(values) == 1 else F.cat(list(values), dim)
-    return np.concatenate([numbers(value) for value in values], dim)
+    return by_numpy(lambda *arrays: np.concatenate(arrays, dim), *values)
 
 
 def broadcast_to(value: Any, shape: Sequence[int]) -> Any:
@@ -104,7 +109,7 @@ def broadcast_to(value: Any, shape: Sequence[int]) -> Any:
     check_room(shape)
     if is_float(value):
         return F.broadcast_to(value, tuple(shape))
-    return np.broadcast_to(numbers(value), tuple(shape))
+    return by_numpy(lambda array: np.broadcast_to(array, tuple(shape)), value)
 
 
 def axis_of(axis: int, ndim: int) -> int:

@@ -62,7 +62,7 @@ def test_backend_interface(rng):
 
 def test_everything_that_is_lacking_is_named_at_once():
     nodes = [
-        helper.make_node("Resize", ["x", "", "s"], ["a"], name="bigger"),
+        helper.make_node("Hardmax", ["x"], ["a"], name="bigger"),
         helper.make_node("Conv", ["a", "w"], ["b"], name="three"),
         helper.make_node("Cast", ["b"], ["c"], to=onnx.TensorProto.FLOAT16),
         helper.make_node("Nothing", ["c"], ["y"], domain="elsewhere"),
@@ -74,7 +74,7 @@ def test_everything_that_is_lacking_is_named_at_once():
         with pytest.raises(NotImplementedError) as caught:
             function(model)
         words = (
-            "Resize",
+            "Hardmax",
             "'bigger'",
             "Conv over 3 dimensions",
             "'three'",
@@ -172,7 +172,48 @@ def test_compiled(rng):
     np.testing.assert_allclose(plans[1].predict(x[:3]), network(x[:3]).numpy(), atol=1e-6)
 
 
-def test_other_precision_copies_and_threads_of_numbers(rng):
+def embedding_model(rng):
+    """Rows of a table chosen by the input, an activation by comparison, arithmetic of integers: what has no kernel of its own."""
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["i"]),
+        helper.make_node("Gather", ["table", "i"], ["rows"], axis=1),
+        helper.make_node("Transpose", ["rows"], ["r"], perm=[1, 2, 0]),
+        helper.make_node("Greater", ["r", "zero"], ["above"]),
+        helper.make_node("Mul", ["r", "tenth"], ["small"]),
+        helper.make_node("Where", ["above", "r", "small"], ["a"]),
+        helper.make_node("Flatten", ["a"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["y"]),
+    ]
+    constants = {
+        "table": rng.standard_normal((4, 10)).astype(np.float32), "two": np.array(2), "zero": np.array(0, np.float32),
+        "tenth": np.array(0.1, np.float32), "w": rng.standard_normal((12, 2)).astype(np.float32), "b": np.zeros(2, np.float32),
+    }  # fmt: skip
+    model = model_of(nodes, {"x": ["n", 3]}, constants)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    return model
+
+
+def test_integers_and_comparisons_are_trained_and_compiled(rng):
+    model = embedding_model(rng)
+    x, y = rng.integers(0, 5, (6, 3)), rng.integers(0, 2, 6)
+    eager, planned = fastnn.onnx.load(model), fastnn.onnx.load(model)
+    loss, optimizer = nn.CrossEntropyLoss(), optim.SGD(eager.parameters(), lr=0.1)
+    plan = fastnn.compile(planned, loss, optim.SGD(planned.parameters(), lr=0.1))
+    for _ in range(3):
+        optimizer.zero_grad()
+        value = loss(eager(x), y)
+        value.backward()
+        optimizer.step()
+        assert plan.step(x, y) == pytest.approx(float(value), rel=1e-5)
+    for name, array in planned.state_dict().items():
+        np.testing.assert_allclose(array, eager.state_dict()[name], rtol=1e-5, atol=1e-6, err_msg=name)
+        assert not np.array_equal(array, onnx.numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == name)))
+    np.testing.assert_allclose(plan.predict(x), eager(x).numpy(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(IndexError):
+        eager(np.full((1, 3), 7))
+
+
+def test_copies_and_other_precision(rng):
     x = rng.standard_normal((4, 1, 6, 6))
     original = net()
     network = fastnn.onnx.load(exported(original, x.astype(np.float32)))

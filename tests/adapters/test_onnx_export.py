@@ -132,7 +132,7 @@ def test_networks(name, rng):
     back = fastnn.onnx.load(content)
     np.testing.assert_allclose(np.asarray(back(more)), wanted, rtol=1e-4, atol=2e-6)
     assert {n for n, _ in back.named_parameters()} == {n for n, _ in model.named_parameters()}
-    again = exported(back, x) if name != "activations" else content  # a comparison with the input cannot be traced
+    again = exported(back, x)
     np.testing.assert_allclose(run(again, more)[0], wanted, rtol=1e-4, atol=2e-6)
 
 
@@ -173,6 +173,13 @@ def test_graphs_that_follow_the_batch_and_those_that_cannot(name, rng):
     else:
         with pytest.raises(ValueError, match="dynamic_batch=False"):
             exported(model, x)
+
+
+def test_comparisons(rng):
+    x, more = (rng.standard_normal((n, 3)).astype(np.float32) for n in (2, 4))
+    model = Calls(lambda x: F.where(x != 0, F.where(x > 0.5, x, -x), F.where(x <= model.output_1, x * 2, x)))
+    (y,) = run(exported(model, fastnn.tensor(x)), more)
+    np.testing.assert_array_equal(y, model(fastnn.tensor(more)).numpy())
 
 
 def test_fixed_and_dynamic_batch(rng):

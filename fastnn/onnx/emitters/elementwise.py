@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from onnx import helper
+
 from fastnn.plan.graph import Node
 
 from ..writer import TABLE, Emitter, Writer, emits, result
@@ -27,6 +30,11 @@ UNARY: dict[str, tuple[str, dict[str, str]]] = {  # operator -> node, and its at
 NEGLIGIBLE = 18.0  # log(1 + e^18) - 18 is 1.5e-8
 BINARY = {
     "add": "Add", "divide": "Div", "maximum": "Max", "minimum": "Min", "multiply": "Mul", "power": "Pow", "subtract": "Sub",
+}  # fmt: skip
+
+COMPARISONS: dict[Any, str] = {  # what NumPy computes in a plan, and the node
+    np.equal: "Equal", np.greater: "Greater", np.greater_equal: "GreaterOrEqual", np.less: "Less", np.less_equal: "LessOrEqual",
+    np.logical_and: "And", np.logical_or: "Or", np.logical_xor: "Xor", np.logical_not: "Not", np.isnan: "IsNaN",
 }  # fmt: skip
 
 
@@ -123,6 +131,20 @@ def prelu(writer: Writer, node: Node, twin: Node) -> None:
     trailing = len(dims) - 2 if count > 1 else 0
     slope = writer.reshaped(*writer.base(w), ((count, count), *((1, 1),) * trailing)) if trailing else writer.name(w)
     result(writer, node, writer.node("PRelu", [name, slope]), dims)
+
+
+@emits("numpy_call")
+def comparison(writer: Writer, node: Node, twin: Node) -> None:
+    """A comparison, or logic of several."""
+    function = node.attributes[0]
+    if function not in COMPARISONS and function is not np.not_equal:
+        raise NotImplementedError(f"NumPy's {getattr(function, '__name__', 'function')}")
+    values = [value for value in node.inputs if value is not None]
+    dtype = next((value.dtype for value in values if value.dtype.kind == "f"), np.result_type(*[value.dtype for value in values]))
+    element = helper.np_dtype_to_tensor_dtype(dtype)
+    names = [writer.name(v) if v.dtype == dtype else writer.node("Cast", [writer.name(v)], to=element) for v in values]
+    y = writer.node(COMPARISONS.get(function, "Equal"), names)
+    result(writer, node, writer.node("Not", [y]) if function is np.not_equal else y)
 
 
 @emits("where")

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import functional as F
 
 from ..node import Node, always, enter_all, implements, like
-from ..values import by_kind, check_broadcast, is_float, numbers
+from ..values import by_kind, by_numpy, check_broadcast, is_float, numbers
 
 
 def _quotient(a: Any, b: Any) -> Any:
@@ -38,13 +38,13 @@ def power(node: Node, base: Any, exponent: Any) -> Any:
     if is_float(base):
         same = not is_float(exponent) or exponent.dtype == base.dtype
         return F.power(base, exponent if same else numbers(exponent).astype(base.dtype))
-    with np.errstate(all="ignore"):
-        return np.asarray(np.power(numbers(base), numbers(exponent), dtype=_power_dtype(base, exponent))).astype(base.dtype)
+    return by_numpy(_integer_power, base, exponent)
 
 
-def _power_dtype(base: Any, exponent: Any) -> Any:
-    """What a power of integers is computed in; NumPy refuses integers to negative integer powers."""
-    return np.float64 if is_float(exponent) or (numbers(exponent) < 0).any() else None
+def _integer_power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """By way of floats where the exponent asks for it; NumPy refuses integers to negative integer powers."""
+    by_floats = exponent.dtype.kind == "f" or (exponent < 0).any()
+    return np.power(base, exponent, dtype=np.float64 if by_floats else None).astype(base.dtype)
 
 
 _SEVERAL: dict[str, Any] = {
@@ -67,7 +67,7 @@ def _of_numbers(function: Any) -> Any:
 
     def compute(*values: Any) -> Any:
         check_broadcast(*values)
-        return np.asarray(function(*map(numbers, values)))
+        return by_numpy(function, *values)
 
     return compute
 
@@ -93,9 +93,8 @@ enter_all(
 @implements("IsInf", results=(always(np.bool_),))
 def is_infinite(node: Node, x: Any) -> Any:
     """Whether x is one of the infinities asked for."""
-    array = numbers(x)
-    positive, negative = np.isposinf(array), np.isneginf(array)
-    return np.asarray((positive & bool(node["detect_positive"])) | (negative & bool(node["detect_negative"])))
+    up, down = bool(node["detect_positive"]), bool(node["detect_negative"])
+    return by_numpy(lambda array: (np.isposinf(array) & up) | (np.isneginf(array) & down), x)
 
 
 def _is_float_remainder(node: Node, facts: Any) -> str | None:
@@ -108,14 +107,11 @@ def remainder(node: Node, a: Any, b: Any) -> Any:
     check_broadcast(a, b)
     if is_float(a):
         raise NotImplementedError("fastnn lacks: Mod of floats")
-    with np.errstate(all="ignore"):
-        return np.asarray((np.fmod if node["fmod"] else np.mod)(numbers(a), numbers(b)))
+    return by_numpy(np.fmod if node["fmod"] else np.mod, a, b)
 
 
 @implements("Where", integers=True, results=(like(1),))
 def where(node: Node, condition: Any, a: Any, b: Any) -> Any:
     """a where the condition holds, else b."""
     check_broadcast(condition, a, b)
-    if is_float(a):
-        return F.where(numbers(condition), a, b)
-    return np.where(numbers(condition), numbers(a), numbers(b))
+    return F.where(condition, a, b) if is_float(a) else by_numpy(np.where, condition, a, b)

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.autograd import Tensor
-
 from ..node import Node, always, implements, like
 from ..reading import TYPES, type_name
-from ..values import ROOM, check_room, integers, numbers, scalar
+from ..values import ROOM, by_numpy, check_room, integers, numbers, scalar
 
 _CONSTANTS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -96,6 +94,4 @@ def cast_like(node: Node, x: Any, like: Any) -> Any:
 def _cast(x: Any, dtype: Any) -> Any:
     if x.dtype == dtype:
         return x
-    with np.errstate(all="ignore"):
-        array = numbers(x).astype(dtype)
-    return Tensor(array) if isinstance(x, Tensor) and array.dtype.kind == "f" else array
+    return by_numpy(lambda array: array.astype(dtype), x)

@@ -13,7 +13,7 @@ from fastnn.autograd import Tensor
 from fastnn.custom import operator
 
 from ..node import Node, implements
-from ..values import is_float, numbers
+from ..values import by_numpy, is_float
 
 WHOLE = 4503599627370496.0  # 2^52: larger floats have no fraction
 
@@ -146,4 +146,4 @@ def elementary(node: Node, x: Any) -> Any:
 @implements("Sign", integers=True)
 def sign(node: Node, x: Any) -> Any:
     """-1, 0 or 1."""
-    return elementary(node, x) if is_float(x) else np.asarray(np.sign(numbers(x)))
+    return elementary(node, x) if is_float(x) else by_numpy(np.sign, x)

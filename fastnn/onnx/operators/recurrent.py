@@ -53,7 +53,7 @@ def _activations(node: Node, directions: int) -> list[list[Activation]]:
     if len(names) != needed:
         raise ValueError(f"activations: expected {needed}, got {names}")
     given, clip = [list(node.get(f"activation_{name}") or ()) for name in ("alpha", "beta")], node.get("clip")
-    functions = []
+    functions: list[Activation] = []
     for name in names:
         function, numbers = ACTIVATIONS[name.lower()]
         numbers = [source.pop(0) if source else default for source, default in zip(given, numbers, strict=False)]
@@ -152,8 +152,8 @@ def recurrent(
     zeros, none = np.zeros((N, H), dtype), np.zeros(G * H, dtype)
     found = []
     for d, functions in enumerate(_activations(node, directions)):
-        biases = (none, none) if b is None else (b[d, : G * H], b[d, G * H :])
-        weights = Weights(w[d], r[d], *biases, None if p is None else p[d])
+        wb, rb = (none, none) if b is None else (b[d, : G * H], b[d, G * H :])
+        weights = Weights(w[d], r[d], wb, rb, None if p is None else p[d])
         first = [_initial(value, d, batch_first, zeros) for value in (h, c)]
         backwards = node["direction"] == "reverse" or d == 1
         found.append(

@@ -11,7 +11,7 @@ import numpy as np
 from fastnn import functional as F
 
 from ..node import Node, always, implements
-from ..values import axis_of, integers, is_float, numbers
+from ..values import axis_of, by_numpy, integers, is_float
 
 
 def _same(x: Any) -> Any:
@@ -41,7 +41,7 @@ def _reduction(kind: str, reduce: Callable[..., Any], integral: Any, before: Any
             return after(inner if dims is None or not dims else reduce(inner, dims, keep))
         if integral is None:
             raise NotImplementedError(f"fastnn lacks: {kind} of {x.dtype}")
-        return np.asarray(numbers(x) if dims is None else integral(numbers(x), tuple(dims), keep)).astype(x.dtype)
+        return x if dims is None else by_numpy(lambda array: integral(array, tuple(dims), keep).astype(array.dtype), x)
 
     lacks = None if integral is not None else _of_integers
     implements(kind, integers=True, lacks=lacks)(compute)
@@ -109,10 +109,14 @@ def _position(largest: bool) -> Callable[..., Any]:
 
     def compute(node: Node, x: Any) -> Any:
         axis, keep = axis_of(node["axis"], max(len(x.shape), 1)), bool(node["keepdims"])
-        last, array = bool(node.get("select_last_index")), numbers(x)
-        array = np.flip(array, axis) if last else array
-        found = (np.argmax if largest else np.argmin)(array, axis=axis, keepdims=keep)
-        return np.asarray(x.shape[axis] - 1 - found if last else found, np.int64)
+        last, choose = bool(node.get("select_last_index")), np.argmax if largest else np.argmin
+
+        def find(array: np.ndarray) -> Any:
+            if last:
+                return array.shape[axis] - 1 - choose(np.flip(array, axis), axis=axis, keepdims=keep)
+            return choose(array, axis=axis, keepdims=keep)
+
+        return by_numpy(find, x)
 
     return compute
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from fastnn import functional as F
+from fastnn.autograd import tape
+from fastnn.functional import checks
+
 from ..node import Node, implements
-from ..values import axis_of, check_room, index, numbers, reshape
+from ..values import axis_of, by_numpy, check_room, index, is_float, numbers, permute, reshape
 
 
 def _places(indices: Any, size: int) -> np.ndarray:
@@ -24,9 +29,26 @@ def _places(indices: Any, size: int) -> np.ndarray:
 def gather(node: Node, data: Any, indices: Any) -> Any:
     """Whole slices along a dimension."""
     axis = axis_of(node["axis"], len(data.shape))
+    check_room([*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]])
+    if checks.is_abstract(indices):
+        return _gather_later(data, indices, axis)
     places = _places(indices, data.shape[axis])
-    check_room([*data.shape[:axis], *places.shape, *data.shape[axis + 1 :]])
     return index(data, (*(slice(None),) * axis, places))
+
+
+def _gather_later(data: Any, indices: Any, axis: int) -> Any:
+    """By indices that a plan gets at each step: where a gradient is wanted, a product with rows of the identity matrix."""
+    if not (is_float(data) and tape.is_recording() and getattr(data, "requires_grad", False)):
+        return by_numpy(lambda array, places: np.take(array, places, axis), data, indices)
+    n, dtype = data.shape[axis], data.dtype
+    check_room((*indices.shape, n))
+    rows = reshape(by_numpy(lambda places: np.eye(n, dtype=dtype)[places], indices), (math.prod(indices.shape), n))
+    others = [d for d in range(len(data.shape)) if d != axis]
+    table = reshape(permute(data, (axis, *others)), (n, math.prod(data.shape[d] for d in others)))
+    found = reshape(F.matmul(rows, table), (*indices.shape, *(data.shape[d] for d in others)))
+    ndim = len(indices.shape)
+    order = (*range(ndim, ndim + axis), *range(ndim), *range(ndim + axis, ndim + len(others)))
+    return permute(found, order)
 
 
 @implements("GatherElements", integers=True)

@@ -11,7 +11,19 @@ import numpy as np
 from fastnn import functional as F
 
 from ..node import Node, implements
-from ..values import axis_of, broadcast_to, cat, check_room, index, integers, is_float, numbers, permute, reshape, scalar
+from ..values import (
+    axis_of,
+    broadcast_to,
+    by_numpy,
+    cat,
+    check_room,
+    index,
+    integers,
+    is_float,
+    permute,
+    reshape,
+    scalar,
+)
 
 
 @implements("Reshape", integers=True)
@@ -195,4 +207,4 @@ def triangle(node: Node, x: Any, k: Any = None) -> Any:
     offset = 0 if k is None else max(min(scalar(k), x.shape[-1]), -x.shape[-2])
     ones = np.ones(x.shape[-2:], np.bool_)
     inside = np.triu(ones, offset) if node["upper"] else np.tril(ones, offset)
-    return F.where(inside, x, 0.0) if is_float(x) else np.where(inside, numbers(x), x.dtype.type(0))
+    return F.where(inside, x, 0.0) if is_float(x) else by_numpy(lambda array: np.where(inside, array, array.dtype.type(0)), x)
