@@ -179,15 +179,19 @@ def test_a_file_that_is_no_run_is_refused(tmp_path, content):
 
 
 def test_changes_between_runs_beyond_their_spreads():
-    old = report.Run({"fastnn": "1"}, [], [made("same"), made("slow"), made("fast"), made("noisy"), made("gone")])
-    new = report.Run(
-        {"fastnn": "2"}, [], [made("same", seconds=1.02), made("slow", seconds=1.5), made("fast", seconds=0.5), made("noisy")]
-    )
-    new.results[-1].seconds, new.results[-1].spread = 1.3, 0.5
+    names = ("same", "slow", "fast", "noisy", "machine", "alone")
+    old = report.Run({"fastnn": "1"}, [], [made(name) for name in (*names, "gone")])
+    seconds = {"same": 1.05, "slow": 1.5, "fast": 0.5, "noisy": 1.4, "machine": 0.5, "alone": 0.5}
+    new = report.Run({"fastnn": "2"}, [], [made(name, seconds=seconds[name], ratio=2 / seconds[name]) for name in names])
+    new.results[3].spread = 0.5
+    new.results[4].peers = {"numpy": 1.0}  # which took 2.0: everything has become faster
+    new.results[5].peers = {}
     (_, *rows), told = report.changes(old, new)
-    assert {row[0]: row[5] for row in rows} == {"same": "unchanged", "slow": "slower", "fast": "faster", "noisy": "unchanged"}
+    assert {row[0]: row[6] for row in rows} == {
+        "same": "unchanged", "slow": "slower", "fast": "faster", "noisy": "unchanged", "machine": "uncertain", "alone": "faster"
+    }  # fmt: skip
     assert "fastnn was 1, is 2" in told and "1 results stand in one of the two runs alone" in told
-    assert any("the machine itself" in text for text in told)
+    assert any("the machine has changed" in text for text in told)
 
 
 def test_the_short_set_is_part_of_the_full_one():

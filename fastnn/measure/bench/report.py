@@ -16,10 +16,10 @@ from fastnn.kernels import isa
 
 from ..machine import processor
 from ..peers import TITLES, Peer
-from ..timing import EVEN
 from .kernels import Result, Settings
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (0.0, "ns"))
+BETWEEN_RUNS = 1.1  # what two runs of the same code may differ by
 VERDICTS = ("faster", "even", "slower", "uncertain")
 NOTES = """\
 - Every result was checked against the reference before it was timed. All are timed in turn in one process, on the same number of
@@ -170,36 +170,35 @@ def _losses(results: Sequence[Result]) -> Iterator[str]:
 def changes(old: Run, new: Run) -> tuple[list[list[str]], list[str]]:
     """How two runs differ: a table with a line for each row that both have, and what it comes to.
 
-    Two runs are two processes at two times, so that only what exceeds both spreads, and 3 %, is called a change. What the
-    other libraries changed beside tells how far the machine itself did.
+    Two runs are two processes at two times. What the other libraries of a row changed meanwhile is the machine's doing, so a row is
+    called faster or slower where its time says so, and its time beside theirs says the same; where the two disagree it is uncertain.
+    A change within the spreads of both runs, and a tenth, is none: so much the memory's layout makes from process to process.
     """
     before = {(r.label, r.direction): r for r in old.results if r.seconds}
     pairs = [(before[r.label, r.direction], r) for r in new.results if r.seconds and (r.label, r.direction) in before]
-    rows, quotients, machine = [["", "direction", "before", "now", "times", "verdict", "ratio before", "ratio now"]], [], []
+    rows = [["", "direction", "before", "now", "times", "others", "verdict", "ratio before", "ratio now"]]
+    quotients, machine = [], []
     for a, b in pairs:
         assert a.seconds is not None and b.seconds is not None
-        quotient = b.seconds / a.seconds
-        doubt = EVEN * (1 + (a.spread or 0.0)) * (1 + (b.spread or 0.0))
-        verdict = "faster" if quotient < 1 / doubt else "slower" if quotient > doubt else "unchanged"
+        quotient, others = b.seconds / a.seconds, [b.peers[name] / a.peers[name] for name in a.peers.keys() & b.peers.keys()]
+        doubt = BETWEEN_RUNS * (1 + (a.spread or 0.0)) * (1 + (b.spread or 0.0))
+        beside = quotient / geometric_mean(others) if others else quotient
+        verdicts = {"faster" if q < 1 / doubt else "slower" if q > doubt else "unchanged" for q in (quotient, beside)}
         rows.append([
-            b.label, b.direction, duration(a.seconds), duration(b.seconds), f"{quotient:.2f}", verdict,
+            b.label, b.direction, duration(a.seconds), duration(b.seconds), f"{quotient:.2f}",
+            f"{geometric_mean(others):.2f}" if others else "-", verdicts.pop() if len(verdicts) == 1 else "uncertain",
             "-" if a.ratio is None else f"{a.ratio:.2f}", "-" if b.ratio is None else f"{b.ratio:.2f}",
         ])  # fmt: skip
         quotients.append(quotient)
-        machine += [b.peers[name] / a.peers[name] for name in a.peers.keys() & b.peers.keys()]
+        machine += others
     told = [
-        f"{name} was {old.versions.get(name)}, is {value}"
-        for name, value in new.versions.items()
-        if old.versions.get(name) != value
+        f"{name} was {old.versions.get(name)}, is {now}" for name, now in new.versions.items() if old.versions.get(name) != now
     ]
     if quotients:
-        told.append(
-            f"fastnn takes {geometric_mean(quotients):.3f} times as long as before, geometric mean of {len(quotients)} rows"
-        )
+        count = len(quotients)
+        told.append(f"fastnn takes {geometric_mean(quotients):.3f} times as long as before, geometric mean of {count} rows")
     if machine:
-        told.append(
-            f"the other libraries take {geometric_mean(machine):.3f} times as long: so far the machine itself has changed"
-        )
+        told.append(f"the other libraries take {geometric_mean(machine):.3f} times as long: so far the machine has changed")
     absent = len(old.results) + len(new.results) - 2 * len(pairs)
     if absent:
         told.append(f"{absent} results stand in one of the two runs alone")
