@@ -16,8 +16,9 @@ import numpy as np
 from fastnn.dispatch import is_available
 from fastnn.kernels import isa
 
-ROUNDS = 50_000  # of multiply-adds in one call of the probe: some 0.1 ms; ten times as many where it is handed to threads
-READ = 1 << 24  # bytes that the reading probe moves in each thread, or all of its memory once
+ROUNDS = 50_000  # of multiply-adds in one call of the probe: some 0.1 ms
+READ = 1 << 24  # bytes that the reading probe moves, or all of its memory once
+HANDED = 16  # times as much work where it is handed to threads, which takes some microseconds
 LEAST = 1 << 17  # bytes that the traffic probe moves: less, and calling would count more than moving
 ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20}  # sizes of caches, where the system does not tell
 MOST = 512 << 20  # bytes that the probe of the main memory reads
@@ -99,7 +100,7 @@ def peak_probe(threads: int, dtype: str) -> Iterator[Probe]:
         a = np.ones((512, 512), dtype)
         yield lambda: a @ a, 2.0 * 512**3
         return
-    rounds, itemsize = ROUNDS if threads == 1 else 10 * ROUNDS, np.dtype(dtype).itemsize
+    rounds, itemsize = ROUNDS * (1 if threads == 1 else HANDED), np.dtype(dtype).itemsize
     loops = [lambda: kernels.multiply_adds(rounds, itemsize == 8)] * threads
     with _on_threads(loops) as call:
         yield call, threads * rounds * 2.0 * kernels.CHAINS * kernels.VECTOR_BYTES / itemsize
@@ -111,7 +112,7 @@ def read_probe(nbytes: int, threads: int) -> Iterator[Probe]:
 
     Without compiled kernels NumPy's BLAS reads, in a dot product.
     """
-    kernels, times = compiled(), max(1, READ // nbytes)
+    kernels, times = compiled(), max(1, READ * (1 if threads == 1 else HANDED) // nbytes)
     memory = [np.ones(nbytes // 4, np.float32).view(np.uint8) for _ in range(threads)]
     read = _read_by_numpy if kernels is None else kernels.read
     with _on_threads([partial(read, a, times) for a in memory]) as call:

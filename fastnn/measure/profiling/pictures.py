@@ -14,7 +14,7 @@ from .tables import title
 
 MARKERS = {"forward": "o", "backward": "s", "update": "^"}
 COLOURS = {"forward": "tab:blue", "backward": "tab:orange", "update": "tab:green"}
-LABELLED = 12  # layers that are named on the roofline: those that take the most time
+LABELLED = 8  # points that are named on the roofline: those that take the most time
 
 
 def plot(profile: Profile, path: str | os.PathLike[str]) -> None:
@@ -41,7 +41,7 @@ def draw(profile: Profile) -> Any:
 def draw_roofline(axes: Any, profile: Profile, machine: Roofline) -> None:
     """What each layer reaches, under the lines of peak and bandwidths."""
     points = [
-        (layer.name, phase, part)
+        (f"{layer.name} {layer.kind}".strip(), phase, part)
         for layer in profile.layers
         for phase, part in layer.parts.items()
         if part.flops and part.seconds
