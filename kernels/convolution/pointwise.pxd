@@ -1,19 +1,30 @@
 # cython: cdivision=True
-"""1x1 convolution of stride 1 and its gradients: matrix products on the planes of each image where they lie.
+"""1x1 convolution of stride 1 and its gradients: matrix products on the planes of the images where they lie.
 
-y (O, pixels) = w (O, C) x (C, pixels)        dx (C, pixels) = w^T (C, O) dy (O, pixels)        dw (O, C) = dy (O, pixels) x^T (pixels, C)
+y (O, pixels) = w (O, C) x (C, pixels)
+dx (C, pixels) = w^T (C, O) dy (O, pixels)
+dw (O, C) = dy (O, pixels) x^T (pixels, C)
+
+For y and dx the pixels of all images are the columns of one product: the weights are packed once, and no tile is cut at the end of
+an image.
 """
 
 from cython.parallel cimport prange
+from libc.string cimport memcpy
 
 from fastnn.kernels.arrays cimport real
+from fastnn.kernels.convolution.blocks cimport fill_rows_f32, fill_rows_f64, round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
-from fastnn.kernels.gemm cimport BLOCK_COLUMNS, gemm_workspace, product
+from fastnn.kernels.gemm cimport (
+    BLOCK_COLUMNS, IN_PLACE_COLUMNS, TILE_BYTES, TILE_ELEMENTS, TILE_ROWS, even_part, gemm_workspace, product, tile,
+)
+from fastnn.kernels.packing cimport pack
 from fastnn.kernels.parallel cimport threads_for
 
 
 cdef enum:
+    BLOCK = 1024 * 1024    # bytes of columns that are packed together and stay in L2
     MOST_PIXELS = 65536    # of the batch, up to which dw may be summed in float32
 
 
@@ -23,46 +34,136 @@ cdef inline bint pointwise_fits(const Geometry* g, bint weights) noexcept nogil:
     return g.KH == 1 and g.KW == 1 and g.sh == 1 and g.sw == 1 and g.P == g.H and g.Q == g.W and g.top == 0 and g.left == 0
 
 
-cdef inline void pointwise_block(
-    const real* x, const real* w, const real* b, real* y, Py_ssize_t pixels, Py_ssize_t C, Py_ssize_t O, Py_ssize_t w_row,
-    Py_ssize_t w_channel, Py_ssize_t count, char* space,
+cdef struct Columns:                  # of one group
+    Py_ssize_t pixels, C, O           # of an image; channels that are read and that result
+    Py_ssize_t x_image, y_image       # elements from image to image
+    Py_ssize_t width, step            # columns and rows of a tile
+    Py_ssize_t w_row, w_channel, w_tile  # elements of the weights from row to row of a tile, channel to channel, tile to tile
+
+
+cdef inline void pack_columns(const real* x, const Columns* s, Py_ssize_t first, Py_ssize_t last, real* panels) noexcept nogil:
+    """panels[column / width][channel][column % width], counted over the pixels of all images; zeros fill up the last panel."""
+    cdef Py_ssize_t j = first, at, lane, run
+    cdef const real* source
+    cdef real* target
+    while j < round_up(last, s.width):
+        at = j % s.pixels
+        lane = (j - first) % s.width
+        source = x + j // s.pixels * s.x_image + at
+        target = panels + (j - first - lane) * s.C + lane
+        run = min(s.pixels - at, last - j)
+        if lane == 0 and run >= s.width:
+            run = run // s.width * s.width
+            pack(source, 1, s.pixels, run, s.C, s.width, target)
+        else:
+            run = min(run, s.width - lane) if j < last else s.width - lane
+            if real is float:
+                fill_rows_f32(target, s.width, s.C, run, source, s.pixels, 0, s.C if j < last else 0, 0, run)
+            else:
+                fill_rows_f64(target, s.width, s.C, run, source, s.pixels, 0, s.C if j < last else 0, 0, run)
+        j += run
+
+
+cdef inline void compute_tile(
+    const real* w, const real* panel, const real* start, real* y, const Columns* s, Py_ssize_t rows, Py_ssize_t first,
+    Py_ssize_t columns,
 ) noexcept nogil:
-    """``count`` pixels of one group of one image."""
-    cdef Py_ssize_t o, i
-    if b != NULL:
-        for o in range(O):
-            for i in range(count):
-                y[o * pixels + i] = b[o]
-    product(y, pixels, y if b != NULL else <real*> NULL, pixels, w, w_row, w_channel, x, pixels, 1, O, count, C, space)
+    """Columns from ``first`` on, which may lie in several images; y begins at the tile's first row."""
+    cdef Py_ssize_t at = first % s.pixels, done = 0, many, r
+    cdef real[TILE_ELEMENTS] part
+    y += first // s.pixels * s.y_image
+    if at + columns <= s.pixels:
+        tile(rows, columns, s.C, w, s.w_row, s.w_channel, panel, s.width, y + at, s.pixels, start, s.width)
+        return
+    tile(rows, columns, s.C, w, s.w_row, s.w_channel, panel, s.width, part, s.width, start, s.width)
+    while done < columns:
+        many = min(s.pixels - at, columns - done)
+        for r in range(rows):
+            memcpy(y + r * s.pixels + at, part + r * s.width + done, many * sizeof(real))
+        done += many
+        at = 0
+        y += s.y_image
+
+
+cdef inline void compute_columns(
+    const real* x, const real* w, const real* b, real* y, const Columns* s, Py_ssize_t first, Py_ssize_t last, real* panels
+) noexcept nogil:
+    """Columns first to last, packed together."""
+    cdef Py_ssize_t i = 0, j, r, rows
+    cdef real[TILE_ELEMENTS] bias
+    cdef const real* start = NULL
+    pack_columns(x, s, first, last, panels)
+    while i < s.O:
+        rows = min(s.step, s.O - i)
+        if b != NULL:
+            start = bias
+            for r in range(rows):
+                for j in range(s.width):
+                    bias[r * s.width + j] = b[i + r]
+        j = first
+        while j < last:
+            compute_tile(
+                w, panels + (j - first) * s.C, start, y + i * s.pixels, s, rows, j,
+                min(s.width, last - j))
+            j += s.width
+        w += s.w_tile
+        i += s.step
 
 
 cdef inline int pointwise(
     const real* x, const real* w, const real* b, real* y, const Geometry* g, Py_ssize_t C, Py_ssize_t O, Py_ssize_t w_row,
     Py_ssize_t w_channel,
 ) noexcept nogil:
-    cdef int threads = threads_for(g.N * g.groups * g.H * g.W * C * O // 16), t
-    cdef Py_ssize_t pixels = g.H * g.W, blocks = (pixels + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS, units, unit, image, p
-    cdef Py_ssize_t space = gemm_workspace(sizeof(real))
-    cdef char* memory = workspace(threads * space)
+    cdef Columns s
+    cdef Py_ssize_t columns = g.N * g.H * g.W, most, blocks, size, units, unit, group, first, packed, shared, space
+    cdef int threads = threads_for(columns * g.groups * C * O // 16), t
+    cdef char* memory
+    cdef bint in_place = columns <= IN_PLACE_COLUMNS and w_channel == 1
+    cdef const real* weights = w
+    cdef real* panels
+    if columns * O == 0:
+        return 0
+    s.pixels, s.C, s.O = g.H * g.W, C, O
+    s.x_image, s.y_image = g.groups * C * s.pixels, g.groups * O * s.pixels
+    s.width, s.step = TILE_BYTES // sizeof(real), even_part(O, TILE_ROWS)
+    most = max(min(BLOCK // (max(C, 1) * <Py_ssize_t> sizeof(real)), <Py_ssize_t> BLOCK_COLUMNS) // s.width, 1) * s.width
+    blocks = round_up((columns + most - 1) // most, threads)
+    size = round_up((columns + blocks - 1) // blocks, s.width)
+    blocks = (columns + size - 1) // size
+    units = g.groups * blocks
+    threads = <int> min(<Py_ssize_t> threads, units)
+    packed = round_up(O, s.step) * C
+    if in_place:
+        packed = O * C
+        s.w_row, s.w_channel, s.w_tile = w_row, w_channel, s.step * w_row
+    else:
+        s.w_row, s.w_channel, s.w_tile = 1, s.step, s.step * C
+    space = round_up(size * C * sizeof(real), 64)
+    shared = 0 if in_place else round_up(g.groups * packed * sizeof(real), 64)
+    memory = workspace(shared + threads * space)
     if memory == NULL:
         return -1
-    units = g.N * g.groups * blocks
+    if not in_place:
+        weights = <real*> memory
+        for group in range(g.groups):
+            pack(w + group * O * C, w_row, w_channel, O, C, s.step, <real*> memory + group * packed)
+    memory += shared
     if threads == 1:
         for unit in range(units):
-            image = unit // blocks
-            p = unit % blocks * BLOCK_COLUMNS
-            pointwise_block(
-                x + image * C * pixels + p, w + image % g.groups * O * C, b + image % g.groups * O if b != NULL else b,
-                y + image * O * pixels + p, pixels, C, O, w_row, w_channel, min(<Py_ssize_t> BLOCK_COLUMNS, pixels - p), memory)
+            group = unit // blocks
+            first = unit % blocks * size
+            compute_columns(
+                x + group * C * s.pixels, weights + group * packed, b + group * O if b != NULL else b,
+                y + group * O * s.pixels, &s, first, min(first + size, columns), <real*> memory)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            panels = <real*> (memory + t * space)
             for unit in range(units * t // threads, units * (t + 1) // threads):
-                image = unit // blocks
-                p = unit % blocks * BLOCK_COLUMNS
-                pointwise_block(
-                    x + image * C * pixels + p, w + image % g.groups * O * C, b + image % g.groups * O if b != NULL else b,
-                    y + image * O * pixels + p, pixels, C, O, w_row, w_channel, min(<Py_ssize_t> BLOCK_COLUMNS, pixels - p),
-                    memory + t * space)
+                group = unit // blocks
+                first = unit % blocks * size
+                compute_columns(
+                    x + group * C * s.pixels, weights + group * packed, b + group * O if b != NULL else b,
+                    y + group * O * s.pixels, &s, first, min(first + size, columns), panels)
     workspace_done()
     return 0
 

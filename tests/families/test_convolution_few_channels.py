@@ -33,6 +33,8 @@ SHAPES = [  # x, w, stride, padding, dilation, groups
     ((20, 9, 5, 6), (7, 9, 3, 3), (3, 2), (1, 2, 1, 0), (1, 3), 1),
     ((16, 5, 8, 8), (10, 5, 5, 4), (1, 1), (4, 4, 3, 3), (1, 1), 1),
     ((20, 6, 20, 24), (9, 2, 4, 4), (1, 1), (0, 0, 0, 0), (1, 1), 3),
+    # 1x1 with many channels: tiles that lie in several images, products with and without packed weights
+    *[((N, 40, H, 7), (70, 20, 1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 2) for N, H in ((1, 9), (7, 2), (40, 7))],
 ]
 
 
