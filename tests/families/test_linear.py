@@ -129,7 +129,7 @@ def test_packed_weight_is_a_copy_without_gradient(rng):
     assert F.linear(tensor(X), packed).shape == (2, 4)
 
 
-SHAPES = [(1, 700, 700), (3, 500, 900), (9, 300, 1000), (200, 700, 90), (500, 130, 520), (300, 600, 2)]
+SHAPES = [(1, 700, 700), (3, 500, 900), (9, 300, 1000), (200, 700, 90), (500, 130, 520), (300, 600, 2), (2100, 600, 560)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -164,6 +164,17 @@ def test_float32_error_bound_on_constant_data(shape, value):
     eps = np.finfo(np.float32).eps
     for result, exact in ((y, square * I), (dx, square * O), (dw, square * N), (db, float(np.float32(value)) * N)):
         assert np.abs(result.astype(float) - exact).max() <= 16 * eps * exact
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(33, 520, 47), (256, 1030, 515), (257, 300, 515), (2100, 600, 560), (513, 70, 2100)])
+def test_all_blocks_of_large_products(shape, dtype, rng):
+    """Rows, columns and depths that fill more than one block, and those that fill one but for the rest."""
+    N, I, O = shape
+    x, w, b, dy = (rng.integers(-8, 8, s).astype(dtype) for s in ((N, I), (O, I), (O,), (N, O)))
+    y, pullback = fastnn.vjp(F.linear, x, w, b)
+    for result, expected in zip((y, *pullback(dy)), (x @ w.T + b, dy @ w, dy.T @ x, dy.sum(0)), strict=True):
+        np.testing.assert_array_equal(result, expected)  # sums of small integers are exact
 
 
 def test_operands_of_any_layout(rng):
