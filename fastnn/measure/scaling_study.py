@@ -169,7 +169,8 @@ class _Study:
             batch_size = (lambda value: value) if parameter == "batch" else 32
         self.make_model, self.parameter, self.optimizer, self.eager = make_model, parameter, optimizer, eager
         self.input_shape, self.batch_size = input_shape, batch_size
-        self.backends = tuple(backends) if backends is not None else (dispatch.current_backends.get()[0],)
+        first = next(backend for backend in dispatch.current_backends.get() if dispatch.is_available(backend))
+        self.backends = tuple(backends) if backends is not None else (first,)
         for backend in self.backends:
             with dispatch.use_backend(backend):
                 pass  # refuses by name what is not there

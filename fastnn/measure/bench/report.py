@@ -88,7 +88,11 @@ class Run:
 
     def markdown(self) -> str:
         """The whole report."""
-        parts = ["# fastnn bench", "\n".join(f"- {name}: {value}" for name, value in self.versions.items())]
+        parts = [
+            "# fastnn beside other libraries",
+            "By `fastnn bench`.",
+            "\n".join(f"- {name}: {value}" for name, value in self.versions.items()),
+        ]
         if self.missing:
             parts.append(f"Not installed or left out: {', '.join(TITLES[name] for name in self.missing)}.")
         parts.append("\n".join(f"- {text}" for text in self.summary()))
@@ -147,10 +151,11 @@ def _means(groups: dict[str, list[Result]]) -> Iterator[str]:
         counts = [(sum(result.verdict == verdict for result in judged), verdict) for verdict in VERDICTS]
         told = ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
         against = []
-        for name in TITLES:
-            pairs = [(r.peers[name], r.seconds) for r in results if name in r.peers and r.seconds]
-            if pairs:
-                against.append(f"{TITLES[name]} {geometric_mean([peer / ours for peer, ours in pairs]):.2f} ({len(pairs)})")
+        for name, title in {**TITLES, "": "the reference"}.items():
+            times = [(r.peers.get(name) if name else r.reference, r.seconds) for r in results]
+            quotients = [other / ours for other, ours in times if other and ours]
+            if quotients:
+                against.append(f"{title} {geometric_mean(quotients):.2f} ({len(quotients)})")
         yield (
             f"{direction}: {mean:.2f} times as fast as the best peer, geometric mean of {len(judged)} ({told});"
             f" against each alone: {', '.join(against)}"
