@@ -1,7 +1,11 @@
 """Models from ONNX files: the backend interface, training, compiling, every version of the operators."""
 
 import copy
+import doctest
+import importlib
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +66,7 @@ def test_backend_interface(rng):
 
 def test_everything_that_is_lacking_is_named_at_once():
     nodes = [
-        helper.make_node("Hardmax", ["x"], ["a"], name="bigger"),
+        helper.make_node("Det", ["x"], ["a"], name="bigger"),
         helper.make_node("Conv", ["a", "w"], ["b"], name="three"),
         helper.make_node("Cast", ["b"], ["c"], to=onnx.TensorProto.FLOAT16),
         helper.make_node("Nothing", ["c"], ["y"], domain="elsewhere"),
@@ -74,7 +78,7 @@ def test_everything_that_is_lacking_is_named_at_once():
         with pytest.raises(NotImplementedError) as caught:
             function(model)
         words = (
-            "Hardmax",
+            "Det",
             "'bigger'",
             "Conv over 3 dimensions",
             "'three'",
@@ -110,6 +114,20 @@ def test_what_is_found_out_when_it_runs():
     model.graph.input[0].type.tensor_type.shape.SetInParent()
     with pytest.raises((NotImplementedError, ValueError)):
         fastnn.onnx.prepare(model).run([np.ones((1, 1, 4, 4, 4), np.float32)])
+
+
+def test_the_page_lists_the_operators():
+    page = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    table = page.partition("## Operators")[2].partition("Not there:")[0]
+    listed = re.findall(r"\b[A-Z]\w+\b", table)
+    assert sorted(listed) == fastnn.onnx.supported_operators()
+
+
+def test_examples_in_docstrings():
+    for name in ("network", "export"):
+        module = importlib.import_module(f"fastnn.onnx.{name}")
+        result = doctest.testmod(module)
+        assert result.attempted > 2 and not result.failed
 
 
 # a network
@@ -273,6 +291,27 @@ def test_an_error_names_the_node():
     with pytest.raises(ValueError) as caught:
         network(np.ones((2, 3), np.float32))
     assert "product" in str(getattr(caught.value, "__notes__", ""))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"is_causal": 1}, {"left_window_size": 1, "right_window_size": 0}, {"softcap": 2.0}], ids=str
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_has_gradients(options, masked, rng):
+    """A query that may see nothing gives zeros; in a plan too."""
+    q, k, v = (rng.standard_normal((2, heads, length, 3)).astype(np.float32) for heads, length in ((4, 3), (2, 5), (2, 5)))
+    mask = rng.random((3, 5)) > 0.4
+    mask[1] = False
+    inputs = ["x", "k", "v", *(["m"] if masked else [])]
+    constants = {"k": k, "v": v, **({"m": mask} if masked else {})}
+    network = fastnn.onnx.load(
+        model_of([helper.make_node("Attention", inputs, ["y"], **options)], {"x": q.shape}, constants, 25, ir_version=12)
+    )
+    y = network(q).numpy()
+    assert y.shape == q.shape and np.isfinite(y).all()
+    assert (y[:, :, 1] == 0).all() == masked
+    np.testing.assert_allclose(fastnn.compile(network).predict(q), y, rtol=1e-5, atol=1e-6)
+    assert fastnn.gradcheck(network.double(), q.astype(np.float64))
 
 
 ELEMENTARY = {
@@ -440,6 +479,9 @@ def cases(opset):
         yield "Resize", {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1}, sizes, 1
         if opset >= 18:
             yield "Resize", {"mode": "linear", "antialias": 1}, sizes, 1
+    yield "Hardmax", {"axis": 2}, {}, 1
+    if opset >= 11:
+        yield "CumSum", {"exclusive": 1, "reverse": 1}, {"a": np.array(2)}, 1
     yield "GlobalAveragePool", {}, {}, 1
     yield "GlobalMaxPool", {}, {}, 1
     yield "LRN", {"size": 3, "alpha": 0.5, "beta": 0.6, "bias": 1.5}, {}, 1

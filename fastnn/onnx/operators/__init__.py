@@ -3,6 +3,7 @@
 from . import (
     activation,
     arithmetic,
+    attention,
     constant,
     convolution,
     elementary,
@@ -18,6 +19,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "constant", "convolution", "elementary", "linear", "loss", "normalization", "pooling", "recurrent",
-    "reduction", "resize", "selection", "shape",
+    "activation", "arithmetic", "attention", "constant", "convolution", "elementary", "linear", "loss", "normalization", "pooling",
+    "recurrent", "reduction", "resize", "selection", "shape",
 ]  # fmt: skip

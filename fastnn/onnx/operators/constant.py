@@ -59,6 +59,25 @@ def size(node: Node, x: Any) -> Any:
     return np.asarray(np.prod(x.shape, dtype=np.int64))
 
 
+def _eye_dtype(node: Node, given: Any) -> Any:
+    return given if node.get("dtype") is None else TYPES.get(node["dtype"], (None,))[0]
+
+
+def _no_eye(node: Node, facts: Any) -> str | None:
+    known = node.get("dtype") is None or node["dtype"] in TYPES
+    return None if known else f"EyeLike of type {type_name(node['dtype'])}"
+
+
+@implements(
+    "EyeLike", integers=True, lacks=_no_eye, results=(lambda node, facts: _eye_dtype(node, facts.types.get(node.inputs[0])),)
+)
+def eye_like(node: Node, x: Any) -> Any:
+    """Ones on a diagonal of a matrix of this shape."""
+    rows, columns = x.shape
+    check_room((rows, columns))
+    return np.eye(rows, columns, max(min(node["k"], columns), -rows), _eye_dtype(node, x.dtype))
+
+
 @implements("Range", integers=True)
 def count(node: Node, start: Any, limit: Any, delta: Any) -> Any:
     """Numbers from ``start`` to below ``limit``."""

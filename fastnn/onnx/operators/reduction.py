@@ -11,7 +11,7 @@ import numpy as np
 from fastnn import functional as F
 
 from ..node import Node, always, implements
-from ..values import axis_of, by_numpy, integers, is_float
+from ..values import axis_of, by_numpy, check_room, integers, is_float, scalar
 
 
 def _same(x: Any) -> Any:
@@ -123,6 +123,33 @@ def _position(largest: bool) -> Callable[..., Any]:
 
 implements("ArgMax", integers=True, results=(always(np.int64),))(_position(True))
 implements("ArgMin", integers=True, results=(always(np.int64),))(_position(False))
+
+
+@implements("CumSum", integers=True)
+def cumulative_sum(node: Node, x: Any, axis: Any) -> Any:
+    """The sum of all elements up to each one; floats by a product with a triangle of ones."""
+    d, n = axis_of(int(scalar(axis)), len(x.shape)), x.shape[axis_of(int(scalar(axis)), len(x.shape))]
+    check_room((n, n))
+    ones = np.tril(np.ones((n, n), x.dtype if is_float(x) else np.int64), -1 if node["exclusive"] else 0)
+    ones = ones.T if node["reverse"] else ones
+    if is_float(x):
+        return F.transpose(F.linear(F.transpose(x, d, -1), ones), d, -1)
+    return by_numpy(lambda array: np.moveaxis(np.moveaxis(array, d, -1) @ ones.T, -1, d).astype(array.dtype), x)
+
+
+@implements("Hardmax")
+def hardmax(node: Node, x: Any) -> Any:
+    """1 at the first of the largest elements, 0 elsewhere; before version 13 of all from ``axis`` on together. It has no gradient."""
+    axis = axis_of(node["axis"], len(x.shape))
+    shape = x.shape if node.version >= 13 else (math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+    along = axis if node.version >= 13 else 1
+
+    def mark(array: np.ndarray) -> np.ndarray:
+        folded = array.reshape(shape)
+        places = np.arange(folded.shape[along]).reshape([-1 if d == along else 1 for d in range(folded.ndim)])
+        return (folded.argmax(along, keepdims=True) == places).astype(array.dtype).reshape(array.shape)
+
+    return by_numpy(mark, x)
 
 
 @implements("GlobalAveragePool")

@@ -11,8 +11,8 @@ from fastnn import functional as F
 from fastnn.autograd import tape
 from fastnn.functional import checks
 
-from ..node import Node, implements
-from ..values import axis_of, by_numpy, check_room, index, is_float, numbers, permute, reshape
+from ..node import Node, implements, like
+from ..values import axis_of, by_numpy, check_room, index, is_float, numbers, permute, reshape, scalar
 
 
 def _places(indices: Any, size: int) -> np.ndarray:
@@ -63,6 +63,21 @@ def gather_elements(node: Node, data: Any, indices: Any) -> Any:
     key = [np.arange(n).reshape([-1 if d == e else 1 for e in range(places.ndim)]) for d, n in enumerate(places.shape)]
     key[axis] = places
     return index(data, tuple(key))
+
+
+@implements("OneHot", integers=True, results=(like(2),))
+def one_hot(node: Node, indices: Any, depth: Any, values: Any) -> Any:
+    """The second of two values at each index, along a new dimension, and the first elsewhere, for indices out of range everywhere."""
+    n = int(scalar(depth))
+    axis = axis_of(node["axis"], len(indices.shape) + 1)
+    check_room((*indices.shape, max(n, 0)))
+
+    def mark(places: np.ndarray, off_on: np.ndarray) -> np.ndarray:
+        column = np.expand_dims(np.where(places < 0, places + n, places), axis)
+        line = np.arange(n).reshape([-1 if d == axis else 1 for d in range(column.ndim)])
+        return np.where(column == line, off_on[1], off_on[0])
+
+    return by_numpy(mark, indices, values)
 
 
 @implements("GatherND", integers=True)
