@@ -51,7 +51,10 @@ def test_probes_count_what_they_do():
         with machine.peak_probe(threads, "float64") as (call, operations):
             call()
             assert operations > 0
-        with machine.read_probe(1 << 16, threads) as (call, nbytes):
+        with machine.memory_probe(1 << 16, threads, "update") as (call, nbytes):
+            call()
+            assert nbytes == 2 * threads * machine.READ * (1 if threads == 1 else machine.HANDED)
+        with machine.memory_probe(1 << 16, threads, "read") as (call, nbytes):
             call()
             assert nbytes == threads * machine.READ * (1 if threads == 1 else machine.HANDED)
 
@@ -68,10 +71,12 @@ def test_the_compiled_loops_do_what_they_say():
     assert kernels.multiply_adds(1, True) == pytest.approx(step)
     assert kernels.multiply_adds(1, False) == pytest.approx(2 * step, rel=1e-5)
     block = 8 * kernels.VECTOR_BYTES
-    memory = np.zeros(block + 10 * kernels.VECTOR_BYTES, np.uint8)
+    memory = np.zeros(block + 5 * kernels.VECTOR_BYTES, np.uint8)
     aligned = memory[-memory.ctypes.data % kernels.VECTOR_BYTES :]
     aligned[:block].view(np.float32)[:] = 2
     assert kernels.read(aligned, 3) == 3 * 2 * block / 4
+    kernels.update(aligned, 3)
+    assert (aligned[:block].view(np.float32) == -2).all() and (aligned[block:] == 0).all()
     assert kernels.read(aligned[:100], 5) == 0 and kernels.read(aligned[:0], 1) == 0
 
 
@@ -126,7 +131,7 @@ def test_it_is_measured_once_and_kept_with_the_name_of_the_processor(folder):
     [
         lambda text: "{",
         lambda text: "[]",
-        lambda text: text.replace('"format": 1', '"format": 0'),
+        lambda text: text.replace('"format": 2', '"format": 0'),
         lambda text: text.replace('"processor": "', '"processor": "another '),
         lambda text: text.replace("1000000000.0", "NaN"),
         lambda text: text.replace('"float64"', '"float16"'),

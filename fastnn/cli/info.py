@@ -16,7 +16,9 @@ def add_parser(commands: Any) -> None:
     """Declare the command's arguments."""
     parser = commands.add_parser("info", help="show version, backends, threads, optional packages; kernels; the machine's limits")
     parser.add_argument("--operators", action="store_true", help="show which operator has a kernel on which backend")
-    parser.add_argument("--roofline", action="store_true", help="show how fast this machine computes and reads (measured once)")
+    parser.add_argument(
+        "--roofline", action="store_true", help="show how fast this machine computes and moves memory (measured once)"
+    )
     parser.add_argument("--refresh", action="store_true", help="measure the roofline anew")
     parser.set_defaults(run=run)
 
@@ -62,7 +64,7 @@ def _print_roofline(refresh: bool) -> None:
     for level, rates in found.bandwidth.items():
         size = found.sizes.get(level)
         speeds = [f"{rate / 1e9:.1f} GB/s" for rate in rates.values()]
-        rows.append([f"reading from {level}", f"{size / 1024:,.0f} KiB" if size else "-", *speeds])
+        rows.append([f"moving in {level}", f"{size / 1024:,.0f} KiB" if size else "-", *speeds])
     ridge = found.flops_per_second() / found.bandwidth["DRAM"][found.threads[-1]]
     how = "as NumPy estimates them" if found.source == "NumPy" else f"by compiled loops, {found.source}"
     columns = ["", "size", *[f"{n} thread{'s' * (n > 1)}" for n in found.threads]]

@@ -1,4 +1,4 @@
-"""What the machine can do, as calls to time: multiply-adds in registers, reading from each cache, and the traffic that nobody avoids."""
+"""What the machine can do, as calls to time: multiply-adds in registers, moving memory, and the traffic that nobody avoids."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fastnn.dispatch import is_available
 from fastnn.kernels import isa
 
 ROUNDS = 50_000  # of multiply-adds in one call of the probe: some 0.1 ms
-READ = 1 << 24  # bytes that the reading probe moves, or all of its memory once
+READ = 1 << 24  # bytes that the probe of a memory reads, or all of it once
 HANDED = 16  # times as much work where it is handed to threads, which takes some microseconds
 LEAST = 1 << 17  # bytes that the traffic probe moves: less, and calling would count more than moving
 ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20}  # sizes of caches, where the system does not tell
-MOST = 512 << 20  # bytes that the probe of the main memory reads
+MOST = 512 << 20  # bytes of the main memory that are moved
 
 Probe = tuple[Callable[[], object], float]  # a call, and how many operations it makes or bytes it moves
 
@@ -107,22 +107,28 @@ def peak_probe(threads: int, dtype: str) -> Iterator[Probe]:
 
 
 @contextmanager
-def read_probe(nbytes: int, threads: int) -> Iterator[Probe]:
-    """A call that reads memory again and again, ``nbytes`` of its own in each of so many threads, and how many bytes it reads.
+def memory_probe(nbytes: int, threads: int, kind: str) -> Iterator[Probe]:
+    """A call that moves memory again and again, ``nbytes`` of its own in each of so many threads, and how many bytes it moves.
 
-    Without compiled kernels NumPy's BLAS reads, in a dot product.
+    ``kind`` is "read", or "update": reading and writing back in place, which counts twice. Without compiled kernels NumPy does it.
     """
     kernels, times = compiled(), max(1, READ * (1 if threads == 1 else HANDED) // nbytes)
     memory = [np.ones(nbytes // 4, np.float32).view(np.uint8) for _ in range(threads)]
-    read = _read_by_numpy if kernels is None else kernels.read
-    with _on_threads([partial(read, a, times) for a in memory]) as call:
-        yield call, float(threads * times * nbytes)
+    move = {"read": _read_by_numpy, "update": _update_by_numpy}[kind] if kernels is None else getattr(kernels, kind)
+    with _on_threads([partial(move, a, times) for a in memory]) as call:
+        yield call, float(threads * times * nbytes) * (2 if kind == "update" else 1)
 
 
 def _read_by_numpy(memory: np.ndarray, times: int) -> None:
     a = memory.view(np.float32)
     for _ in range(times):
         np.dot(a, a)
+
+
+def _update_by_numpy(memory: np.ndarray, times: int) -> None:
+    a = memory.view(np.float32)
+    for _ in range(times):
+        np.negative(a, out=a)
 
 
 def traffic_probe(works: Sequence[Work]) -> Probe:

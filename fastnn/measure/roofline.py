@@ -13,7 +13,7 @@ import math
 import os
 import re
 import tempfile
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from fastnn.threads import get_num_threads
 from . import machine
 from .timing import Race
 
-FORMAT = 1  # of the file
+FORMAT = 2  # of the file
 DTYPES = ("float32", "float64")
 MAIN = "DRAM"
 OWN = ("L1", "L2")  # caches that each core has for itself
@@ -44,7 +44,7 @@ class Roofline:
     peak : dict
         Dtype -> threads -> multiply-adds in registers, FLOP/s (two for each).
     bandwidth : dict
-        "L1", "L2", "L3", "DRAM" -> threads -> bytes read per second. Writing is slower, so that this too is a limit.
+        "L1", "L2", "L3", "DRAM" -> threads -> bytes moved per second: read, or read and written back in place, whichever is faster.
     sizes : dict
         "L1", "L2", ... -> bytes of that cache.
     date : str
@@ -68,7 +68,7 @@ class Roofline:
         return self.peak[checks.choice("dtype", dtype, DTYPES)][self.nearest(threads)]
 
     def transfer(self, nbytes: float, threads: int | None = None) -> float:
-        """The seconds that it takes at least to read so many bytes: what fits into a cache comes from there, the rest from further away."""
+        """The seconds that it takes at least to move so many bytes: what fits into a cache comes from there, the rest from further away."""
         count = self.nearest(threads)
         seconds, inside = 0.0, 0.0
         for level, rates in self.bandwidth.items():
@@ -132,11 +132,11 @@ def measure_roofline(threads: int, budget: float = 3.0) -> Roofline:
     for count in counts:
         memory = _memory(sizes, count)
         for name in names:
-            probe = machine.read_probe(memory[name], count) if name in memory else machine.peak_probe(count, name)
-            with probe as (call, amount):
-                race = Race({name: call})  # each alone: reading the main memory would empty the others' caches
-                race.run(budget / len(names) / len(counts), rounds=5)
-            rates[name][count] = max(amount / race.timings(quantile=0.0)[name].seconds, *rates[name].values(), 0.0)
+            probes = [machine.peak_probe(count, name)]
+            if name in memory:
+                probes = [machine.memory_probe(memory[name], count, kind) for kind in ("read", "update")]
+            found = [_rate(probe, budget / len(names) / len(counts) / len(probes)) for probe in probes]
+            rates[name][count] = max(*found, *rates[name].values(), 0.0)
     return Roofline(
         machine.processor(), isa.level() if machine.compiled() is not None else "NumPy",
         {name: rates[name] for name in DTYPES}, {name: rates[name] for name in (*sizes, MAIN)}, sizes,
@@ -144,8 +144,16 @@ def measure_roofline(threads: int, budget: float = 3.0) -> Roofline:
     )  # fmt: skip
 
 
+def _rate(probe: AbstractContextManager[machine.Probe], budget: float) -> float:
+    """The most that a probe does in a second, measured alone: others would empty its cache."""
+    with probe as (call, amount):
+        race = Race({"": call})
+        race.run(budget, rounds=5)
+    return amount / race.timings(quantile=0.0)[""].seconds
+
+
 def _memory(sizes: dict[str, int], threads: int) -> dict[str, int]:
-    """For each level, the bytes that one thread reads: half of a core's own cache, four times the cache before for a shared one."""
+    """For each level, the bytes that one thread moves: half of a core's own cache, four times the cache before for a shared one."""
     found, before = {}, 0
     for level, size in sizes.items():
         found[level] = size // 2 if level in OWN else min(size // 2, 4 * threads * before) // threads

@@ -1,4 +1,4 @@
-/* What the processor can do at most: multiply-adds in registers, and reading. Both keep enough results under way to hide the latency of
+/* What the processor can do at most: multiply-adds in registers, reading, and updating in place. All keep enough results under way to hide the latency of
    an instruction: four or five cycles on two ports. The file includes itself once for each dtype. */
 #ifndef FASTNN_REAL
 #ifndef FASTNN_MACHINE_H
@@ -13,6 +13,9 @@ enum { FASTNN_CHAINS = 16 };
 #else
 enum { FASTNN_CHAINS = 12 };  /* of 16 registers */
 #endif
+
+/* What lies in memory counts: otherwise GCC exchanges the loops, and makes all passes over a vector while it is in a register. */
+#define FASTNN_PASS_ENDS() __asm__ volatile("" : : : "memory")
 
 #define FASTNN_REAL float
 #define FASTNN_OF(name) fastnn_machine_##name##_f32
@@ -32,14 +35,28 @@ static float fastnn_machine_read(const char *bytes, ptrdiff_t n, ptrdiff_t times
     wide sums[8];
     float total = 0;
     _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) sums[j] = (wide){0};
-    for (ptrdiff_t k = 0; k < times; k++)
+    for (ptrdiff_t k = 0; k < times; k++) {
+        FASTNN_PASS_ENDS();
         for (ptrdiff_t i = 0; i < n; i += 8 * (ptrdiff_t)sizeof(wide)) {
             const wide *at = (const wide *)(bytes + i);
             _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) sums[j] += at[j];
         }
+    }
     for (int j = 0; j < 8; j++)
         for (size_t lane = 0; lane < sizeof(wide) / sizeof(float); lane++) total += sums[j][lane];
     return total;
+}
+
+/* ``times`` x = -x for n bytes taken as floats, n a multiple of 8 vectors, the address one of a vector. */
+static void fastnn_machine_update(char *bytes, ptrdiff_t n, ptrdiff_t times) {
+    typedef fastnn_machine_wide_f32 wide;
+    for (ptrdiff_t k = 0; k < times; k++) {
+        FASTNN_PASS_ENDS();
+        for (ptrdiff_t i = 0; i < n; i += 8 * (ptrdiff_t)sizeof(wide)) {
+            wide *at = (wide *)(bytes + i);
+            _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) at[j] = -at[j];
+        }
+    }
 }
 
 #endif
