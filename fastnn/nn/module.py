@@ -84,7 +84,7 @@ class Module:
     training: bool
 
     def __init__(self) -> None:
-        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set())
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set(), _planned=False)
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """Compute the output; defined by every layer."""
@@ -93,6 +93,7 @@ class Module:
     def __call__(self, *args: Any, **options: Any) -> Any:
         if not dispatch.observed():
             return self.forward(*args, **options)
+        self.__dict__["_planned"] = True
         with dispatch.scope(self, "forward"):
             return self.forward(*args, **options)
 
@@ -109,7 +110,7 @@ class Module:
             self._buffers[name] = _buffer(value)
             note_change()
         else:
-            if name != "training":
+            if name != "training" and self.__dict__.get("_planned"):  # no plan knows a module that is still being made
                 note_change(settings=True)
             object.__setattr__(self, name, value)
 

@@ -46,6 +46,8 @@ class Compiled:
         self, model: nn.Module, graph: Graph, gradients: dict[str, Value] | None = None, update: Update | None = None
     ) -> None:
         self._model, self._members = model, _members(model)
+        for module in model.modules():
+            vars(module)["_planned"] = True  # from now on a change of its attributes is told
         self._seeding = seeding["number"]
         self._generation, self._settings = generation["number"], generation["settings"]
         self.traced = graph.copy()

@@ -224,3 +224,40 @@ def test_a_seed_after_compiling_repeats_dropout():
     first = losses()
     assert len(set(first)) == 4
     assert losses() == first
+
+
+class Scaled(nn.Module):
+    """Reads a setting of a module that it does not call."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.settings = nn.Linear(6, 3), nn.Identity()
+        self.settings.factor = 1.0
+
+    def forward(self, x):
+        return self.layer(x) * self.settings.factor
+
+
+def test_settings_of_modules_are_seen():
+    model, loss = Scaled().double(), nn.CrossEntropyLoss()
+    plan = fastnn.compile(model, lambda p, y: loss(p, y), optim.SGD(model.parameters(), lr=0.0))
+    ((x, y),) = batches((6,), [5])
+
+    def value():
+        return F.cross_entropy(model(fastnn.tensor(x)), y, label_smoothing=loss.label_smoothing).item()
+
+    for change in (lambda: None, lambda: setattr(model.settings, "factor", 3.0), lambda: setattr(loss, "label_smoothing", 0.3)):
+        change()
+        for _ in range(3):
+            assert plan.step(x, y) == pytest.approx(value(), abs=1e-12)
+
+
+def test_a_module_that_is_made_meanwhile_changes_no_plan():
+    model, _, shape = twins("mlp")
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    ((x, y),) = batches(shape, [5])
+    plan.step(x, y)
+    (before,) = plan._compiled.values()
+    nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.3))
+    plan.step(x, y)
+    assert list(plan._compiled.values()) == [before]
