@@ -151,33 +151,69 @@ class Plan:
         float
             The mean loss over the rows: of the batches' losses, each weighted by its rows unless it is a sum (``reduction="sum"``).
         """
+        run = self.epochs(X, Y, batch_size=batch_size)
+        if order is None:
+            order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
+        return run(order)
+
+    def epochs(self, X: Any, Y: Any, *, batch_size: int = 32) -> Callable[[Any], float]:
+        """Many epochs over the same rows: what :meth:`epoch` has to check and convert is so once.
+
+        Parameters
+        ----------
+        X, Y : array
+            As many rows each. ``X`` is not copied where it need not be converted.
+        batch_size : int
+
+        Returns
+        -------
+        callable
+            ``run(order)`` trains on the rows that an int array names, in its order, and returns their mean loss.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> from fastnn import nn, optim
+        >>> model = nn.Linear(3, 1)
+        >>> plan = fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+        >>> run = plan.epochs(np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32), batch_size=2)
+        >>> losses = [run(np.array([2, 0, 1])) for _ in range(20)]
+        >>> losses[-1] < losses[0]
+        True
+        """
         self._need("epoch", loss=self.loss, optimizer=self.optimizer)
         X, Y = (np.ascontiguousarray(self._array(name, value)) for name, value in (("X", X), ("Y", Y)))
+        Y = Y.copy() if Y.dtype.kind == "i" else Y  # kernels trust classes that were checked
         batch_size = checks.integer("batch_size", batch_size, 1)
         if X.ndim == 0 or Y.ndim == 0 or len(X) != len(Y) or len(X) == 0:
             raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
-        if order is None:
-            order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
-        order = rows_in(order, len(X))
-        total, first = 0.0, 0
-        with self._lock:
-            while first < len(order):
-                size = min(batch_size, len(order) - first)
-                compiled = self._find("step", *[np.empty((size, *array.shape[1:]), array.dtype) for array in (X, Y)])
-                if not first and compiled.checks_rows:  # before any row is used
-                    compiled.check("Y", 1, Y)
-                growing = None if compiled.update is None or dispatch.observed() else compiled.update.growing(compiled.program)
-                if growing is None or not compiled.checks_rows:
-                    rows = order[first : first + size]
-                    compiled.take(X[rows], Y[rows])
-                    self._run(compiled)
-                    loss = float(compiled.program.outputs[0].item())
-                else:
-                    rows = order[first : first + (len(order) - first) // size * size]
-                    loss = compiled.run_batches(X, Y, rows, growing)
-                total += weight_of(self.loss, size) * loss
-                first += len(rows)
-        return total / len(order)
+        checked: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+        def run(order: Any) -> float:
+            order, total, first = rows_in(order, len(X)), 0.0, 0
+            with self._lock:
+                while first < len(order):
+                    size = min(batch_size, len(order) - first)
+                    compiled = self._find("step", *[np.empty((size, *array.shape[1:]), array.dtype) for array in (X, Y)])
+                    if compiled not in checked and compiled.checks_rows:  # before any row is used
+                        compiled.check("Y", 1, Y)
+                        checked.add(compiled)
+                    loss, rows = self._run_rows(compiled, X, Y, order[first:], size)
+                    total += weight_of(self.loss, size) * loss
+                    first += rows
+            return total / len(order)
+
+        return run
+
+    def _run_rows(self, compiled: Compiled, X: np.ndarray, Y: np.ndarray, order: np.ndarray, size: int) -> tuple[float, int]:
+        """Run as many batches at once as can be; the sum of their losses, and the number of rows."""
+        growing = None if compiled.update is None or dispatch.observed() else compiled.update.growing(compiled.program)
+        if growing is None or not compiled.checks_rows:
+            compiled.take(X[order[:size]], Y[order[:size]])
+            self._run(compiled)
+            return float(compiled.program.outputs[0].item()), size
+        rows = order[: len(order) // size * size]
+        return compiled.run_batches(X, Y, rows, growing), len(rows)
 
     @predicting
     def predict(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:

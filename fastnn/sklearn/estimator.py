@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from numbers import Integral, Real
 from typing import Any
@@ -55,32 +55,40 @@ class PlanEstimator(CallbackSupportMixin):
     epochs by a plan), ``_fit_lbfgs`` (loss and gradient by a plan) and ``_forward_pass_fast``.
     """
 
+    coefs_: list[np.ndarray]  # made by scikit-learn, like the rest
+    intercepts_: list[np.ndarray]
+    _best_coefs: list[np.ndarray]
+    _best_intercepts: list[np.ndarray]
+    _no_improvement_count: int
+
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
-        fit = super()._fit if incremental else with_callbacks(super()._fit.__func__).__get__(self)  # type: ignore[misc]
+        fit = super()._fit if incremental else with_callbacks(super()._fit.__func__).__get__(self)
         with threads(self.n_threads):
             return fit(X, y, sample_weight=sample_weight, incremental=incremental)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in super().__getstate__().items() if key != "_trainer"}  # type: ignore[misc]
+        return {key: value for key, value in super().__getstate__().items() if key != "_trainer"}
 
     # the network
 
     def _activations(self) -> list[str]:
         """Names of the activations of the hidden layers."""
-        return self._for_layers("activation", self.activation, str)
+        return self._for_layers(
+            "activation", self.activation, lambda v: isinstance(v, str) and v in HIDDEN, f"names among {sorted(HIDDEN)}"
+        )
 
     def _dropouts(self) -> list[float]:
         """Dropout after each hidden layer; empty where there is none."""
-        values = self._for_layers("dropout", self.dropout, Real)
+        values = self._for_layers(
+            "dropout", self.dropout, lambda v: isinstance(v, Real) and 0 <= float(v) < 1, "numbers in [0, 1)"
+        )
         return values if any(values) else []
 
-    def _for_layers(self, name: str, value: Any, kind: type) -> list[Any]:
+    def _for_layers(self, name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> list[Any]:
         """One value for each hidden layer."""
         layers = np.size(self.hidden_layer_sizes)
         values = list(value) if isinstance(value, (list, tuple)) else [value] * layers
-        allowed = HIDDEN if kind is str else None
-        if len(values) != layers or not all(isinstance(v, kind) and (v in allowed if allowed else 0 <= v < 1) for v in values):
-            expected = f"names among {sorted(HIDDEN)}" if allowed else "numbers in [0, 1)"
+        if len(values) != layers or not all(map(fits, values)):
             raise ValueError(f"{name}: expected {layers} {expected}, one for each hidden layer, got {value!r}")
         return values
 
@@ -134,7 +142,7 @@ class PlanEstimator(CallbackSupportMixin):
         try:
             rounded = dtype != self.coefs_[0].dtype
             with denormals_flushed(rounded), nullcontext() if incremental else iterations.fit():
-                self._iterate(trainer, (X, table, batch_size), validation, iterations, incremental)
+                self._iterate(trainer, trainer.epochs(X, table, batch_size), X.shape[0], validation, iterations, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
@@ -195,11 +203,15 @@ class PlanEstimator(CallbackSupportMixin):
         return trainer
 
     def _iterate(
-        self, trainer: Trainer, data: tuple[Any, ...], validation: Any, iterations: Iterations, incremental: bool
+        self,
+        trainer: Trainer,
+        epoch: Callable[[np.ndarray], float],
+        rows: int,
+        validation: Any,
+        iterations: Iterations,
+        incremental: bool,
     ) -> None:
         """Epochs until the loss, or the validation score, stops improving."""
-        X, table, batch_size = data
-        rows = X.shape[0]
         order = np.arange(rows)
         self.n_iter_ = 0
         for _ in range(1 if incremental else self.max_iter):
@@ -211,7 +223,7 @@ class PlanEstimator(CallbackSupportMixin):
             if self.solver == "sgd":
                 self._rate = self._optimizer.learning_rate
                 trainer.set_learning_rate(self._rate)
-            self.loss_ = trainer.epoch(X, table, order, batch_size)
+            self.loss_ = epoch(order)
             self.n_iter_ += 1
             self.t_ += rows
             self.loss_curve_.append(self.loss_)
@@ -286,7 +298,7 @@ class PlanEstimator(CallbackSupportMixin):
         self.loss_ = result.fun
         take(result.x)
 
-    def _lbfgs_function(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, ends: Sequence[int]) -> Any:
+    def _lbfgs_function(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, ends: np.ndarray) -> Any:
         """The loss and its gradient as a function of all weights in one array; in float64, as SciPy's solver computes."""
         network = Network(self.coefs_, self.intercepts_, self._activations(), np.float64)
         objective = self._objective(network, alpha=0.0, weighted=sample_weight is not None, decays=False)

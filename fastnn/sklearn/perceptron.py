@@ -47,6 +47,9 @@ validation_fraction, n_iter_no_change, class_weight, warm_start
     True
     """
 
+    coef_: np.ndarray  # made by scikit-learn, like the rest
+    intercept_: np.ndarray
+
     _parameter_constraints: dict = {  # noqa: RUF012 (scikit-learn's way)
         **linear_model.Perceptron._parameter_constraints,
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -130,11 +133,12 @@ validation_fraction, n_iter_no_change, class_weight, warm_start
     def _iterate(self, trainer: Trainer, X: Any, table: np.ndarray, validation: Any, random_state: Any, max_iter: int) -> int:
         """Epochs until the loss, or the validation score, stops improving; their number. The rules are those of scikit-learn's loop."""
         order, tol = np.arange(X.shape[0]), -np.inf if self.tol is None else self.tol
+        run = trainer.epochs(X, table, min(self.batch_size, len(order)))
         best, without_progress = -np.inf, 0
         for epoch in range(max_iter):
             if self.shuffle:
                 random_state.shuffle(order)
-            loss = trainer.epoch(X, table, order, min(self.batch_size, len(order)))
+            loss = run(order)
             dtype = self.coef_.dtype
             self.coef_, (self.intercept_,) = trainer.network.coefs(dtype)[0].T, trainer.network.intercepts(dtype)
             if not (np.isfinite(loss) and np.isfinite(self.coef_).all()):

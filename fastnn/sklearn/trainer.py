@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,28 +46,43 @@ class Trainer:
         self.network, self.objective, self.optimizer = network, objective, optimizer
         self.plan = fastnn.compile(network, objective, optimizer)
 
-    def epoch(self, X: Any, table: np.ndarray, order: np.ndarray, batch_size: int) -> float:
-        """Train on rows in an order, batch by batch; the mean loss."""
-        if self.objective.weighted and not np.add.reduceat(table[order, -1], np.arange(0, len(order), batch_size)).all():
-            raise ZeroDivisionError("Weights sum to zero, can't be normalized")  # what numpy.average says
-        if issparse(X):
-            return self._sparse_epoch(X, table, order, batch_size)
-        whole = order[: len(order) // batch_size * batch_size]
-        total = 0.0
-        for rows in (whole, order[len(whole) :]):
-            if len(rows):
-                self._decay(min(batch_size, len(rows)))
-                total += len(rows) * self.plan.epoch(X, table, batch_size=batch_size, order=rows)
-        return total / len(order)
+    def epochs(self, X: Any, table: np.ndarray, batch_size: int) -> Callable[[np.ndarray], float]:
+        """What trains on all rows once, in an order that it is given, and returns the mean loss.
 
-    def _sparse_epoch(self, X: Any, table: np.ndarray, order: np.ndarray, batch_size: int) -> float:
-        """The same, with one batch at a time as a plain array."""
-        total, dtype = 0.0, self.network.weights[0].dtype
-        for first in range(0, len(order), batch_size):
-            rows = order[first : first + batch_size]
-            self._decay(len(rows))
-            total += len(rows) * self.plan.step(dense(X[rows], dtype), table[rows])
-        return total / len(order)
+        Parameters
+        ----------
+        X : array or sparse matrix, shape (rows, inputs)
+            An array in the dtype of the network.
+        table : array
+            What the objective has to know of each row.
+        batch_size : int
+        """
+        batches = self._sparse_batches(X, table, batch_size) if issparse(X) else self.plan.epochs(X, table, batch_size=batch_size)
+
+        def run(order: np.ndarray) -> float:
+            if self.objective.weighted and not np.add.reduceat(table[order, -1], np.arange(0, len(order), batch_size)).all():
+                raise ZeroDivisionError("Weights sum to zero, can't be normalized")  # what numpy.average says
+            whole = len(order) // batch_size * batch_size
+            total = 0.0
+            for rows in (order[:whole], order[whole:]):
+                if len(rows):
+                    self._decay(min(batch_size, len(rows)))
+                    total += len(rows) * batches(rows)
+            return total / len(order)
+
+        return run
+
+    def _sparse_batches(self, X: Any, table: np.ndarray, batch_size: int) -> Callable[[np.ndarray], float]:
+        """The same as ``plan.epochs``, with one batch at a time as a plain array."""
+        dtype = self.network.weights[0].dtype
+
+        def run(order: np.ndarray) -> float:
+            batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+            losses = [self.plan.step(dense(X[rows], dtype), table[rows]) for rows in batches]
+            summed = getattr(self.objective, "reduction", "mean") == "sum"
+            return sum(loss * (1 if summed else len(rows)) for loss, rows in zip(losses, batches, strict=True)) / len(order)
+
+        return run
 
     def _decay(self, rows: int) -> None:
         """Set the penalty of a batch where the optimiser has to do with it."""
