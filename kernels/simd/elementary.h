@@ -104,7 +104,8 @@ static inline double fastnn_log_remainder_f64(double z) {
         return k > (real)top ? (real)2 * y : y;                                                                     \
     }                                                                                                               \
                                                                                                                     \
-    static inline real fastnn_log_##suffix(real x) {                                                                \
+    /* GCC left it out of some loops, which then were scalar code */                                                \
+    static inline __attribute__((always_inline)) real fastnn_log_##suffix(real x) {                                 \
         const real lifted = x < (real)smallest ? x * (real)lift_power : x;                                          \
         const unsigned_type bits = fastnn_bits_##suffix(lifted) + ((unsigned_type)one - (unsigned_type)root);       \
         const unsigned_type fraction = bits & (((unsigned_type)1 << mantissa) - 1);                                 \
