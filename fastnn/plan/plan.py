@@ -187,17 +187,20 @@ class Plan:
         batch_size = checks.integer("batch_size", batch_size, 1)
         if X.ndim == 0 or Y.ndim == 0 or len(X) != len(Y) or len(X) == 0:
             raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
-        checked: weakref.WeakSet[Compiled] = weakref.WeakSet()
+        programs: dict[Any, Compiled] = {}  # with which all rows of Y were checked
 
         def run(order: Any) -> float:
             order, total, first = rows_in(order, len(X)), 0.0, 0
             with self._lock:
                 while first < len(order):
                     size = min(batch_size, len(order) - first)
-                    compiled = self._find("step", *[np.empty((size, *array.shape[1:]), array.dtype) for array in (X, Y)])
-                    if compiled not in checked and compiled.checks_rows:  # before any row is used
-                        compiled.check("Y", 1, Y)
-                        checked.add(compiled)
+                    key = size, dispatch.current_backends.get()
+                    compiled = programs.get(key)
+                    if compiled is None or not compiled.is_current():
+                        compiled = self._find("step", *[np.empty((size, *array.shape[1:]), array.dtype) for array in (X, Y)])
+                        if compiled.checks_rows:  # before any row is used
+                            compiled.check("Y", 1, Y)
+                        programs[key] = compiled
                     loss, rows = self._run_rows(compiled, X, Y, order[first:], size)
                     total += weight_of(self.loss, size) * loss
                     first += rows
