@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     found = bench(
         options.suite or tuple(SUITES), full=options.full, peers=options.peers, threads=options.threads, dtype=options.dtype,
         progress=show_progress if sys.stderr.isatty() else None,
+        after_each=partial(report.Run.save, path=options.json) if options.json else None,
     )  # fmt: skip
     for name, value in found.versions.items():
         print(f"{name:<14} {value}")
@@ -58,8 +60,6 @@ def run(options: argparse.Namespace) -> int:
         from fastnn.measure.bench.picture import draw
 
         draw(options.plot, found)
-    if options.json:
-        found.save(options.json)
     if options.markdown:
         Path(options.markdown).write_text(found.markdown(), encoding="utf-8")
     return int(any(result.error for result in found.results))

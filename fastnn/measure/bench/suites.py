@@ -37,6 +37,7 @@ def bench(
     threads: int = 1,
     dtype: str = "float32",
     progress: Callable[[str], None] | None = None,
+    after_each: Callable[[Run], None] | None = None,
 ) -> Run:
     """Compare kernels and networks with the reference and other libraries, each result checked before it is timed.
 
@@ -52,6 +53,8 @@ def bench(
     dtype : "float32" or "float64"
     progress : callable, optional
         Told what is being measured.
+    after_each : callable, optional
+        Given the run after each result, for one that lasts long.
 
     Returns
     -------
@@ -92,6 +95,8 @@ def bench(
             directions = (SUITES if full else SHORT_DIRECTIONS)[suite]
             for result in _results(suite, replace(settings, directions=directions), full, progress or (lambda text: None)):
                 run.results.append(result)
+                if after_each is not None:
+                    after_each(run)
     return run
 
 
