@@ -14,6 +14,7 @@ from .tables import title
 
 MARKERS = {"forward": "o", "backward": "s", "update": "^"}
 COLOURS = {"forward": "tab:blue", "backward": "tab:orange", "update": "tab:green"}
+LABELS = {"forward": (0, 9), "backward": (0, -14), "update": (0, 9)}  # where names stand
 LABELLED = 8  # points that are named on the roofline: those that take the most time
 
 
@@ -65,15 +66,11 @@ def draw_roofline(axes: Any, profile: Profile, machine: Roofline) -> None:
         sizes = [20 + 400 * part.seconds / profile.total for part in parts]
         x, y = [part.intensity for part in parts], [part.flops_per_second / 1e9 for part in parts]
         axes.scatter(x, y, s=sizes, marker=MARKERS[phase], color=COLOURS[phase], alpha=0.75, label=phase, zorder=3)
-    for name, _, part in sorted(points, key=lambda point: -point[2].seconds)[:LABELLED]:
+    for name, phase, part in sorted(points, key=lambda point: -point[2].seconds)[:LABELLED]:
         axes.annotate(
-            name,
-            (part.intensity, part.flops_per_second / 1e9),
-            xytext=(5, 4),
-            textcoords="offset points",
-            fontsize="x-small",
-            zorder=4,
-        )
+            name, (part.intensity, part.flops_per_second / 1e9), xytext=LABELS[phase], textcoords="offset points", ha="center",
+            fontsize="x-small", color=COLOURS[phase], zorder=4,
+        )  # fmt: skip
     lowest = min([part.flops_per_second / 1e9 for *_, part in points], default=0.1)
     axes.set(
         xscale="log", yscale="log", xlim=(left, right), ylim=(lowest / 3, peak / 1e9 * 2),
