@@ -178,11 +178,6 @@ def test_goals_of_rows_calls_numba_and_threads():
     assert "0 of 4 goals met, 4 missed, 2 of them below 0.8" in report.summary(report.Report({}, [], results))[0]
 
 
-def test_geometric_mean():
-    assert report.geometric_mean([0.5, 2.0, 8.0]) == pytest.approx(2.0)
-    assert report.geometric_mean([0.0, 2.0]) == 0.0
-
-
 def test_work_of_each_direction():
     linear = Problem(SMALL[0]).works
     assert linear["forward"] == [Work(2 * 3 * 5 * 4 + 12, 4 * (15 + 20 + 4), 4 * 12, 0)]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fastnn
-from fastnn.measure import peers
+from fastnn.measure import peers, pinned
 from fastnn.measure.bench.kernels import Result, Settings
 from fastnn.measure.bench.networks import CONTESTS, compare_network
 from fastnn.measure.bench.report import Run, duration, markdown_table, versions
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     options = arguments(argv)
     fastnn.set_num_threads(options.threads)
-    with peers.running(options.rivals, options.threads) as found:
+    with pinned(options.threads), peers.running(options.rivals, options.threads) as found:
         _run(options, found)
 
 

@@ -2,9 +2,10 @@
 
 from .profiling import Profile, profile
 from .roofline import Roofline, machine_roofline
+from .samples import Ratio, Timing, paired_ratio, summarize
 from .scaling_result import Scaling
 from .scaling_study import scaling
-from .timing import Race, Ratio, Timing, interleaved, paired_ratio, pinned, summarize
+from .timing import Race, interleaved, pinned
 from .verification import KernelCheck, verify
 
 __all__ = [

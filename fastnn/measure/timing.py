@@ -15,9 +15,9 @@ Whatever fastnn says about time is measured here, and what stands between a cloc
   meanwhile: waiting for one's own threads is part of what the code costs, as sleeping is.
 - **Disturbed samples.** A disturbance only ever adds time, so the 10 % quantile of the samples tells what the code costs, more steadily
   than the minimum does. How far the median lies above it is the spread.
-- **What is left.** :meth:`Race.ratio` gives an interval, from resampled blocks of rounds, since disturbances come in bursts. What the
-  interval does not decide is called uncertain, and a difference of less than 3 % even: so much may come from where the memory happens to
-  lie, which no number of samples in one process shows.
+- **What is left.** :meth:`Race.ratio` gives an interval (:mod:`fastnn.measure.samples`), from resampled blocks of rounds, since
+  disturbances come in bursts. What the interval does not decide is called uncertain, and a difference of less than 3 % even: so much may
+  come from where the memory happens to lie, which no number of samples in one process shows.
 """
 
 from __future__ import annotations
@@ -28,73 +28,21 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from itertools import repeat
 from time import perf_counter, process_time
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from fastnn.functional import checks
 
+from .samples import Ratio, Timing, paired_ratio, summarize
+
 _SAMPLE = 200e-6  # seconds that a sample lasts at least
 _STEPS = 1000  # of the clock, that a sample lasts at least
 _WARM = 10e-3  # where a rival's call is shorter, all warm up before each sample, since the others have emptied the caches
-_RESAMPLES = 500
-EVEN = 1.03  # a ratio nearer to 1 than this is no difference
 
 
 Name = TypeVar("Name", bound=Hashable)
 Clock = Callable[[], float]  # seconds since any moment
-
-
-class Timing(NamedTuple):
-    """Seconds of one call.
-
-    Attributes
-    ----------
-    seconds : float
-        The low quantile over the samples.
-    spread : float
-        How far the median lies above it, as a share of it.
-    samples : int
-        How many samples were taken.
-    calls : int
-        Calls in each sample, of which ``seconds`` is the mean.
-    """
-
-    seconds: float
-    spread: float
-    samples: int
-    calls: int
-
-
-class Ratio(NamedTuple):
-    """How many times as long one function takes as another.
-
-    Attributes
-    ----------
-    value : float
-    low, high : float
-        Its interval: 95 of 100 measurements like this one fall into it.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """Whether the other one is "faster" or "slower": "even" within 3 % of 1, "uncertain" where the interval leaves it open.
-
-        Examples
-        --------
-        >>> from fastnn.measure import Ratio
-        >>> [Ratio(*r).verdict for r in ((2.0, 1.9, 2.1), (1.1, 0.9, 1.3), (1.0, 0.99, 1.01), (0.5, 0.4, 0.6))]
-        ['faster', 'uncertain', 'even', 'slower']
-        """
-        if self.low > EVEN:
-            return "faster"
-        if self.high < 1 / EVEN:
-            return "slower"
-        return "even" if self.low >= 1 / EVEN and self.high <= EVEN else "uncertain"
 
 
 class Race(Generic[Name]):
@@ -276,53 +224,6 @@ def interleaved(
     return race.timings(quantile)
 
 
-def summarize(samples: Sequence[float], calls: int = 1, quantile: float = 0.1) -> Timing:
-    """Seconds of samples that were taken in any way.
-
-    Parameters
-    ----------
-    samples : sequence of float
-        Seconds of one call, each the mean over ``calls``.
-    calls : int
-    quantile : float in [0, 1]
-
-    Examples
-    --------
-    >>> from fastnn.measure import summarize
-    >>> summarize([1.0, 1.0, 1.5])
-    Timing(seconds=1.0, spread=0.0, samples=3, calls=1)
-    """
-    quantile = checks.real("quantile", quantile, 0.0, 1.0)
-    low, median = map(float, np.quantile(samples, (quantile, 0.5)))
-    return Timing(low, median / low - 1 if low else 0.0, len(samples), calls)
-
-
-def paired_ratio(samples: Sequence[float] | np.ndarray, others: Sequence[float] | np.ndarray, quantile: float = 0.1) -> Ratio:
-    """The ratio of two functions' low quantiles, with an interval by the moving-block bootstrap (Künsch 1989).
-
-    Parameters
-    ----------
-    samples, others : sequences of float
-        As many; those at the same place were taken side by side.
-    quantile : float in [0, 1]
-
-    Examples
-    --------
-    >>> from fastnn.measure import paired_ratio
-    >>> paired_ratio([2.0, 2.0, 2.5, 2.0], [1.0, 1.0, 1.0, 1.0]).value
-    2.0
-    """
-    pairs = np.stack([np.asarray(samples, float), np.asarray(others, float)])
-    count = pairs.shape[1]
-    length = int(np.sqrt(count))
-    starts = np.random.default_rng(0).integers(0, count - length + 1, (_RESAMPLES, -(-count // length)))
-    rows = (starts[:, :, None] + np.arange(length)).reshape(_RESAMPLES, -1)[:, :count]
-    ratios = np.divide(*np.quantile(pairs[:, rows], quantile, axis=2))
-    value = float(np.divide(*np.quantile(pairs, quantile, axis=1)))
-    low, high = map(float, np.quantile(ratios, (0.025, 0.975)))
-    return Ratio(value, min(low, value), max(high, value))
-
-
 def waiting_time() -> float:
     """Seconds that the calling thread was ready to run while another had its processor; 0 where the system does not tell.
 
@@ -357,7 +258,8 @@ def clock_step(clock: Clock = perf_counter) -> float:
 def pinned(threads: int) -> Iterator[None]:
     """Hold the calling thread, and threads that start in the block, to so many processors, where the system can do that.
 
-    They are the last of those that the process may use, because interrupts mostly go to the first.
+    They are the last of those that the process may use, because interrupts mostly go to the first. A thread that starts in the block,
+    as one of a pool that is made there, stays on them.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield

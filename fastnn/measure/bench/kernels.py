@@ -18,7 +18,8 @@ from ..machine import Work, peak_probe, traffic_probe
 from ..peers import Peer
 from ..problems.kernels import Calls, Problem, backend_calls, convolution_precision, public_calls
 from ..problems.rows import THREADS_FROM, Row
-from ..timing import Race, Ratio, Timing, interleaved
+from ..samples import Ratio, Timing
+from ..timing import Race, interleaved
 
 PILOT = 0.15  # of the budget, after which slow variants and peers are dropped
 CLOSE = 1.3  # a variant that is so many times slower than its peer's best
