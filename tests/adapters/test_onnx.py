@@ -16,6 +16,7 @@ from fastnn import nn, optim
 onnx = pytest.importorskip("onnx")
 reference = pytest.importorskip("onnx.reference")
 pytest.importorskip("fastnn.onnx")
+pytestmark = pytest.mark.usefixtures("without_compilation")
 helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT
 NEWEST = onnx.defs.onnx_opset_version()
 

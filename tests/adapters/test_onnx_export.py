@@ -13,6 +13,7 @@ from fastnn import nn
 onnx = pytest.importorskip("onnx")
 reference = pytest.importorskip("onnx.reference")
 pytest.importorskip("fastnn.onnx")
+pytestmark = pytest.mark.usefixtures("without_compilation")
 
 
 def exported(model, example, **options):

@@ -14,6 +14,7 @@ import fastnn
 onnx = pytest.importorskip("onnx")
 version_converter = pytest.importorskip("onnx.version_converter")
 pytest.importorskip("fastnn.onnx")
+pytestmark = pytest.mark.usefixtures("without_compilation")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the generators of the cases

@@ -16,6 +16,7 @@ from fastnn import nn
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("fastnn.onnx")
+pytestmark = pytest.mark.usefixtures("without_compilation")
 REFUSED = (ValueError, TypeError, IndexError, MemoryError, OverflowError, NotImplementedError)
 FLOAT = onnx.TensorProto.FLOAT
 EXTREMES = [0, 1, -1, 3, 65, 2**31, 10**9, 2**62, 2**63 - 1, -(2**63)]
