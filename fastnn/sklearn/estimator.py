@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,10 +23,11 @@ from sklearn.utils.validation import validate_data
 import fastnn
 
 from .callbacks import CallbackSupportMixin, Iterations, with_callbacks
+from .lbfgs import penalised_loss
 from .network import HIDDEN, OUTPUT, Network, predict
 from .objective import Objective
 from .precision import denormals_flushed, training_dtype
-from .trainer import Gradients, Trainer, chunks, dense, loss_and_gradient, make_optimizer
+from .trainer import Trainer, chunks, dense, make_optimizer
 
 CONSTRAINTS = {
     "activation": [StrOptions(set(HIDDEN)), list, tuple],
@@ -35,17 +37,25 @@ CONSTRAINTS = {
 }
 
 
+_users, _lock = [0, 0], threading.Lock()  # blocks that set the number of threads, and what it was before the first of them
+
+
 @contextmanager
 def threads(n: int | None) -> Iterator[None]:
-    """Let the kernels use ``n`` threads; None changes nothing."""
-    before = fastnn.get_num_threads()
-    if n is not None:
+    """Let the kernels use ``n`` threads; None changes nothing. The number is the process's: of fits side by side the latest decides."""
+    if n is None:
+        yield
+        return
+    with _lock:
+        _users[:] = _users[0] + 1, _users[1] if _users[0] else fastnn.get_num_threads()
         fastnn.set_num_threads(n)
     try:
         yield
     finally:
-        if n is not None:
-            fastnn.set_num_threads(before)
+        with _lock:
+            _users[0] -= 1
+            if not _users[0]:
+                fastnn.set_num_threads(_users[1])
 
 
 class PlanEstimator(CallbackSupportMixin):
@@ -116,6 +126,12 @@ class PlanEstimator(CallbackSupportMixin):
                 result[rows] = last(predict(x, weights, biases, hidden))
         return result
 
+    def _given_targets(self, y: np.ndarray) -> np.ndarray:
+        """Targets as the user gave them, for callbacks."""
+        if is_classifier(self):
+            return self._label_binarizer.inverse_transform(y)
+        return y.ravel() if y.shape[1] == 1 else y
+
     def _objective(self, network: Network, *, alpha: float, weighted: bool, decays: bool) -> Objective:
         loss = "binary_log_loss" if self.loss == "log_loss" and self.out_activation_ == "logistic" else self.loss
         epsilon = float(np.finfo(self.coefs_[0].dtype).eps)
@@ -129,7 +145,7 @@ class PlanEstimator(CallbackSupportMixin):
             raise ValueError("partial_fit does not support early_stopping=True")
         if sample_weight is not None and (sample_weight == 1).all():
             sample_weight = None
-        iterations = Iterations(self, X, y, sample_weight)
+        iterations = Iterations(self, X, self._given_targets(y), sample_weight)
         (X, y, sample_weight), validation = self._split(X, y, sample_weight)
         batch_size = self._batch_size(X.shape[0])
         if not incremental or not hasattr(self, "_optimizer"):
@@ -270,10 +286,12 @@ class PlanEstimator(CallbackSupportMixin):
     def _fit_lbfgs(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *buffers: Any) -> None:
         if self._dropouts():
             raise ValueError(f"dropout: solver 'lbfgs' wants the same loss at each call, expected 0, got {self.dropout!r}")
-        iterations = Iterations(self, X, y, sample_weight)
+        iterations = Iterations(self, X, self._given_targets(y), sample_weight)
         shapes = [coef.shape for coef in self.coefs_]
         ends = np.cumsum([array.size for array in (*self.coefs_, *self.intercepts_)])[:-1]
-        function = self._lbfgs_function(X.tocsr() if issparse(X) else X, y, sample_weight, ends)
+        network = Network(self.coefs_, self.intercepts_, self._activations(), np.float64)
+        objective = self._objective(network, alpha=0.0, weighted=sample_weight is not None, decays=False)
+        function = penalised_loss(objective, X.tocsr() if issparse(X) else X, y, sample_weight, self.alpha)
 
         def take(packed: np.ndarray) -> None:
             parts = np.split(packed.copy(), ends)
@@ -297,24 +315,3 @@ class PlanEstimator(CallbackSupportMixin):
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         take(result.x)
-
-    def _lbfgs_function(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, ends: np.ndarray) -> Any:
-        """The loss and its gradient as a function of all weights in one array; in float64, as SciPy's solver computes."""
-        network = Network(self.coefs_, self.intercepts_, self._activations(), np.float64)
-        objective = self._objective(network, alpha=0.0, weighted=sample_weight is not None, decays=False)
-        table = objective.table(y, sample_weight, np.float64)
-        plan = fastnn.compile(network, objective, Gradients([*network.weights, *network.biases]))
-        alpha = self.alpha / (X.shape[0] if sample_weight is None else sample_weight.sum())
-        layers = len(network.weights)
-
-        def function(packed: np.ndarray) -> tuple[float, np.ndarray]:
-            parts = np.split(packed, ends)
-            coefs = [part.reshape(weight.shape[::-1]) for part, weight in zip(parts, network.weights, strict=False)]
-            network.load(coefs, parts[layers:])
-            loss, gradient = loss_and_gradient(plan, X, table, sample_weight)
-            for coef, slope in zip(coefs, gradient, strict=False):
-                loss += 0.5 * alpha * np.vdot(coef, coef)
-                slope += alpha * coef
-            return loss, np.hstack([slope.ravel() for slope in gradient])
-
-        return function

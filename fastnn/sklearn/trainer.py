@@ -102,23 +102,6 @@ class Trainer:
             group["lr"] = rate
 
 
-class Gradients(Optimizer):
-    """Keeps the gradients instead of making a step.
-
-    Parameters
-    ----------
-    params : iterable of Tensors
-    """
-
-    def __init__(self, params: Any) -> None:
-        super().__init__(params, {})
-        self.found: dict[Tensor, np.ndarray] = {}
-
-    def update(self, parameter: Tensor, gradient: np.ndarray, group: dict[str, Any]) -> None:
-        """Keep the gradient."""
-        self.found[parameter] = gradient
-
-
 class Adam(optim.Adam):
     """Adam in the order in which scikit-learn computes it: eps is added before the correction of the bias.
 
@@ -135,29 +118,3 @@ def make_optimizer(network: Network, solver: str, **options: Any) -> Optimizer:
     """Adam or SGD over the weights and, in a group of their own, the biases."""
     groups = [{"params": network.weights}, {"params": network.biases}]
     return Adam(groups, **options) if solver == "adam" else optim.SGD(groups, **options)
-
-
-def loss_and_gradient(plan: Any, X: Any, table: np.ndarray, weight: np.ndarray | None) -> tuple[float, list[np.ndarray]]:
-    """The loss over all rows and its gradient for the weights and biases, in scikit-learn's shapes.
-
-    Parameters
-    ----------
-    plan : Plan
-        Of a Network, an Objective without penalty, and :class:`Gradients`.
-    X : array or sparse matrix, shape (rows, inputs)
-    table : array
-        What :meth:`Objective.table` gives.
-    weight : array, shape (rows,), optional
-    """
-    network, gradients = plan.model, plan.optimizer
-    parameters = [*network.weights, *network.biases]
-    loss, totals = 0.0, [np.zeros(p.shape, p.dtype) for p in parameters]
-    whole = X.shape[0] if weight is None else weight.sum()
-    for rows, x in chunks(X, network.weights[0].dtype):
-        share = (len(x) if weight is None else weight[rows].sum()) / whole
-        if share == 0:  # its mean is not defined
-            continue
-        loss += share * plan.step(x, table[rows])
-        for total, parameter in zip(totals, parameters, strict=True):
-            total += share * gradients.found[parameter]
-    return loss, [total.T for total in totals]

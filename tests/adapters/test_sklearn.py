@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastnn.sklearn import MLPClassifier, MLPRegressor, callbacks
+from fastnn.sklearn.estimator import threads
 from fastnn.sklearn.precision import denormals_flushed, float32_suffices, training_dtype
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -353,6 +354,16 @@ def test_n_threads(two_threads, shared_work):
     assert fastnn.get_num_threads() == 2
 
 
+def test_fits_side_by_side_put_the_number_of_threads_back(two_threads):
+    first, second = threads(1), threads(1)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert fastnn.get_num_threads() == 1
+    second.__exit__(None, None, None)
+    assert fastnn.get_num_threads() == 2
+
+
 # callbacks
 
 
@@ -428,11 +439,11 @@ def test_callbacks_must_have_the_protocol():
 def test_their_callbacks(capsys):
     monitors = pytest.importorskip("sklearn.callback")
     pytest.importorskip("rich")
-    X, y = numbers()
-    monitor = monitors.ScoringMonitor(scoring="r2")
-    model = MLPRegressor(**SMALL).set_callbacks(monitor, monitors.ProgressBar()).fit(X, y)
-    assert model.n_iter_ == SMALL["max_iter"]
-    assert "MLPRegressor" in capsys.readouterr().out
+    X, y = classes()
+    monitor = monitors.ScoringMonitor(scoring="accuracy")
+    model = MLPClassifier(**SMALL).set_callbacks(monitor, monitors.ProgressBar()).fit(X, y)
+    assert repr(model.score(X, y)) in repr(monitor.get_logs().data)
+    assert "MLPClassifier" in capsys.readouterr().out
 
 
 # what happens around a fit
