@@ -35,13 +35,6 @@ cdef enum:
     LARGE_FILL = 32 << 20  # and where little or nothing is read for it
 
 
-cdef inline real* offset(const real* pointer, Py_ssize_t n) noexcept nogil:
-    """``pointer + n``, or NULL where there is no array."""
-    if pointer == NULL:
-        return NULL
-    return <real*> pointer + n
-
-
 cdef inline void fill(real value, real* y, Py_ssize_t n, bint past) noexcept nogil:
     """y = value, past the caches or not; a fence has to follow stores past the caches."""
     if real is float:

@@ -5,8 +5,8 @@ from cython.parallel cimport parallel, prange
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from fastnn.kernels.arrays cimport real
-from fastnn.kernels.lanes cimport LARGE, fence, long_sum, maximum, offset
+from fastnn.kernels.arrays cimport offset, real
+from fastnn.kernels.lanes cimport LARGE, fence, long_sum, maximum
 from fastnn.kernels.loss.classes cimport Target, is_class, row_gradient, row_loss, row_target_gradient
 from fastnn.kernels.loss.positions cimport position_gradients, position_losses, position_target_gradients
 from fastnn.kernels.parallel cimport threads_for

@@ -4,8 +4,8 @@
 from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc
 
-from fastnn.kernels.arrays cimport real
-from fastnn.kernels.lanes cimport CHUNK, chunk_sum, offset
+from fastnn.kernels.arrays cimport offset, real
+from fastnn.kernels.lanes cimport CHUNK, chunk_sum
 from fastnn.kernels.loss.class_runs cimport FEW, MEAN, NONE, Reduction
 from fastnn.kernels.loss.elements cimport BINARY, LOGITS, Loss, element_gradients, element_losses, target_gradients
 from fastnn.kernels.parallel cimport threads_for

@@ -5,8 +5,8 @@ The leaf loops of a run of neighbouring elements are in moments.h. Where a chann
 STRIP columns wide, is walked row by row instead: ``count`` rows, ``stride`` apart.
 """
 
-from fastnn.kernels.arrays cimport real
-from fastnn.kernels.lanes cimport CHUNK, long_sum, offset
+from fastnn.kernels.arrays cimport offset, real
+from fastnn.kernels.lanes cimport CHUNK, long_sum
 
 cdef extern from "simd/moments.h" nogil:
     void deviations_f32 "fastnn_run_deviations_f32"(const float* x, float shift, Py_ssize_t n, double* first, double* second) noexcept

@@ -7,8 +7,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
-from fastnn.kernels.arrays cimport real
-from fastnn.kernels.lanes cimport offset
+from fastnn.kernels.arrays cimport offset, real
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.softmax.columns cimport SHORT, WIDTH, gather
 

@@ -9,8 +9,7 @@ long sum has work for all of them.
 from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc
 
-from fastnn.kernels.arrays cimport real
-from fastnn.kernels.lanes cimport offset
+from fastnn.kernels.arrays cimport offset, real
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.softmax.columns cimport SHORT, WIDTH, gather
 

@@ -5,17 +5,8 @@
 
 #include "runs.h"
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#include "exponentials.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#include "exponentials.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
+#define FASTNN_TEMPLATE "exponentials.h"
+#include "dtypes.h"
 
 #endif
 #else

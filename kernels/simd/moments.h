@@ -6,17 +6,8 @@
 
 #include "runs.h"
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#include "moments.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#include "moments.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
+#define FASTNN_TEMPLATE "moments.h"
+#include "dtypes.h"
 
 #endif
 #else

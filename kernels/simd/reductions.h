@@ -7,17 +7,8 @@
 
 typedef double fastnn_doubles __attribute__((vector_size(FASTNN_SPAN_BYTES), aligned(8), may_alias));
 
-#define FASTNN_REAL float
-#define FASTNN_OF(name) fastnn_##name##_f32
-#include "reductions.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
-
-#define FASTNN_REAL double
-#define FASTNN_OF(name) fastnn_##name##_f64
-#include "reductions.h"
-#undef FASTNN_REAL
-#undef FASTNN_OF
+#define FASTNN_TEMPLATE "reductions.h"
+#include "dtypes.h"
 
 #endif
 #else

@@ -20,7 +20,7 @@
 #endif
 #define FASTNN_TILE_BYTES (2 * FASTNN_VECTOR_BYTES)
 #define FASTNN_CHUNK 96 /* products that are added up before their sum joins the others */
-#define FASTNN_AHEAD 16 /* rows of B that are fetched ahead */
+#define FASTNN_TILE_AHEAD 16 /* rows of B that are fetched ahead */
 #define FASTNN_UNROLL _Pragma("GCC unroll 16")
 /* A pointer that is known to step on: GCC would compute all its later values beforehand, and spill them. */
 #define FASTNN_OPAQUE(pointer) __asm__("" : "+r"(pointer))
@@ -92,7 +92,7 @@ FASTNN_DEFINE_PARTS(double, f64, pd)
                 const fastnn_vector_##suffix near = *(const fastnn_vector_##suffix *)b;                             \
                 const fastnn_vector_##suffix far = *(const fastnn_vector_##suffix *)(b + (width - 1) * lanes);      \
                 FASTNN_UNROLL for (int j = 0; j < width; j++)                                                       \
-                    __builtin_prefetch(b + FASTNN_AHEAD * b_k + j * lanes);                                         \
+                    __builtin_prefetch(b + FASTNN_TILE_AHEAD * b_k + j * lanes);                                    \
                 FASTNN_UNROLL for (int i = 0; i < rows; i++) {                                                      \
                     const real scale = dense ? row[0][i] : row[i / 3][i % 3 * a_row];                               \
                     sum[i][0] += scale * near;                                                                      \
