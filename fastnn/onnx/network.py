@@ -47,20 +47,21 @@ class Network(Module):
             len(value.type.tensor_type.shape.dim) if value.type.tensor_type.HasField("shape") else None for value in declared
         ]
         self._types = [TYPES[value.type.tensor_type.elem_type][0] for value in declared]
-        self._bytes = sum(reading.to_array(t).nbytes for t in graph.initializer)
         self._constants: dict[str, np.ndarray] = {}
         self._places: dict[str, tuple[Module, str]] = {}
+        self._steps = _schedule([node for node in nodes if node.kind != "Constant"], self.output_names)
+        self._bytes = 0
         statistics = {name for node in nodes if node.kind == "BatchNormalization" for name in node.inputs[3:5]}
-        for tensor in graph.initializer:
+        for tensor in graph.initializer:  # last, so that none takes the name of an attribute above
             self._enter(tensor.name, reading.to_array(tensor), tensor.name in statistics, bool(tensor.dims))
         for node in nodes:
             if node.kind == "Constant":
                 self._enter(node.outputs[0], TABLE["Constant"].function(node), False, False)
-        self._steps = _schedule([node for node in nodes if node.kind != "Constant"], self.output_names)
         self.eval()
 
     def _enter(self, full: str, array: np.ndarray, is_statistic: bool, is_state: bool) -> None:
         """Keep an array of the file: as a parameter, as a buffer, or, where it is no state, as a constant of the present precision."""
+        self._bytes += array.nbytes
         if array.dtype not in checks.FLOATS:
             self._constants[full] = array
             return

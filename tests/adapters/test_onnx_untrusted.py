@@ -243,6 +243,10 @@ def test_names_that_are_odd():
     for name in (
         "forward",
         "training",
+        "opset",
+        "_steps",
+        "_parameters",
+        "__class__",
         ".",
         "a..b",
         "",
