@@ -72,7 +72,8 @@ class Objective:
         elif self.loss == "squared_error" and z.shape[1] > 1:
             value = loss / z.shape[1]
         if self.alpha:
-            penalty = F.reshape(_squares(self.network.weights) * (0.5 * self.alpha), ()) / total
+            squares = F.reshape(_squares(self.network.weights), ())
+            penalty = squares * (0.5 * self.alpha / total) if weight is None else squares * (0.5 * self.alpha) / total
             value = value + penalty
             loss = loss if self.decays else loss + penalty
         return loss if value is loss else loss + (value - loss).detach()
