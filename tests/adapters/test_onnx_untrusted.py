@@ -177,6 +177,16 @@ def test_small_files_that_ask_for_much_get_nothing(monkeypatch):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "LpPool"])
+@pytest.mark.parametrize("padding", [{"auto_pad": "SAME_LOWER"}, {"pads": [500_000, 0, 500_000, 2]}], ids=["same", "pads"])
+def test_windows_of_padding_take_no_time(kind, padding):
+    model = model_of([onnx.helper.make_node(kind, ["x"], ["y"], kernel_shape=[1_000_000, 3], **padding)])
+    del model.graph.input[0].type.tensor_type.shape.dim[:]
+    model.graph.input[0].type.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension(dim_value=n) for n in (1, 3, 32, 32))
+    with pytest.raises(ValueError, match="kernel_shape"):
+        fastnn.onnx.prepare(model).run([np.ones((1, 3, 32, 32), np.float32)])
+
+
 def with_external_data(location, offset="0", length="8", dims=(2,)):
     weight = onnx.TensorProto(name="w", data_type=FLOAT, dims=dims, data_location=onnx.TensorProto.EXTERNAL)
     for key, value in (("location", location), ("offset", offset), ("length", length)):

@@ -13,6 +13,8 @@ from ..node import Node, always, implements, like
 from ..values import check_room, numbers, reshape
 from .windows import Windows, spatial_rank, windows
 
+MOST_BEYOND = 64  # elements of a window beyond twice the length of the input
+
 
 def _is_plain(place: Windows) -> bool:
     """Whether the functionals take this padding: the same on both sides, and at most half of the kernel."""
@@ -20,7 +22,10 @@ def _is_plain(place: Windows) -> bool:
 
 
 def _place(node: Node, x: Any) -> Windows:
+    """Where the windows stand; a small file cannot ask for windows that are nearly all padding, which would take forever."""
     place = windows(node, x.shape[2:], node["kernel_shape"])
+    if any(k > 2 * n + MOST_BEYOND for k, n in zip(place.kernel, x.shape[2:], strict=True)):
+        raise ValueError(f"kernel_shape: {list(place.kernel)} is far beyond the input of {list(x.shape[2:])}")
     check_room((*x.shape[:2], *place.size))
     return place
 
