@@ -64,7 +64,7 @@ cdef inline bint same_shape(const Layout* a, const Layout* b) noexcept:
 
 
 cdef inline object allocate(Layout* layout):
-    return cnp.PyArray_EMPTY(layout.ndim, layout.dims, layout.type, 0)
+    return cnp.PyArray_SimpleNew(layout.ndim, layout.dims, layout.type)
 
 
 cdef inline object view(cnp.ndarray array, Layout* layout):

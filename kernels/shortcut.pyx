@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from fastnn.kernels.boundary cimport valid_classes
 from fastnn.kernels.executor cimport Executor
-from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, describe, matches
+from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, allocate, describe, matches
 from fastnn.kernels.pullback cimport current
 
 cnp.import_array()
@@ -244,7 +244,7 @@ cdef class Shortcut:
         if not self.fits(given):
             return None
         if out is None:
-            out = cnp.PyArray_EMPTY(self.output.ndim, self.output.dims, self.output.type, 0)
+            out = allocate(&self.output)
         elif not matches(<PyObject*> out, &self.output, WRITEABLE):
             return None
         if not self.guard.take():
