@@ -158,7 +158,8 @@ def _held_out_logs(plan, held_out, metric, together):
     names = ["val_loss"] if metric is None else ["val_loss", f"val_{_name(metric)}"]
     logs = {}
     if together is None or together.rank == 0:
-        logs = dict(zip(names, evaluate(plan.model, *held_out, plan.loss, metric), strict=False))
+        x, y = held_out
+        logs = dict(zip(names, evaluate(plan.model, x, y, plan.loss, metric), strict=False))
     return logs if together is None else together.share_logs(names, logs)
 
 
