@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from time import perf_counter, sleep
 
@@ -266,6 +267,13 @@ def test_text_and_markdown():
         assert word in text and word in markdown
     table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1 and len(table) > 10
+
+
+def test_a_disturbed_measurement_says_so():
+    found = replace(profiled(), seconds=1.0)
+    assert "100 % apart" in str(found)
+    again = "measure again"
+    assert again not in str(replace(found, seconds=found.total)) and again not in str(replace(found, seconds=1e-6))
 
 
 def test_plain_data():

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from fastnn import dispatch
+from fastnn.cli import main
 from fastnn.measure import Roofline, machine, machine_roofline
 from fastnn.measure.roofline import DTYPES, MAIN, _memory, measure_roofline
 
@@ -185,3 +186,12 @@ def test_caches_are_read_from_the_system_or_assumed(tmp_path):
 
 def test_as_plain_data():
     assert Roofline(**asdict(MACHINE)) == MACHINE
+
+
+def test_command(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("fastnn.measure.machine_roofline", lambda **options: asked.append(options) or MACHINE)
+    assert main(["info", "--roofline"]) == 0 == main(["info", "--refresh"])
+    shown = capsys.readouterr().out
+    assert "Limits of Abacus" in shown and "moving in L2" in shown and "2 threads" in shown
+    assert asked == [{"refresh": False}, {"refresh": True}]

@@ -11,6 +11,8 @@ COLUMNS = (
     "layer", "pass", "time us", "spread", "share", "MFLOP", "special", "MB", "GFLOP/s", "GB/s", "FLOP/B", "of roofline", "memory KB", "ran",
 )  # fmt: skip
 
+TRUSTED, ALLOWED = 100e-6, 0.05  # seconds of a step from which its rows have to sum up to it, and how far they may be off
+
 
 def rows(profile: Profile) -> list[list[str]]:
     """One row for each layer and pass, under :data:`COLUMNS`; then the totals."""
@@ -46,6 +48,9 @@ def notes(profile: Profile) -> list[str]:
         "A multiply-add is two FLOP; exp, log, tanh and the like are listed apart as special (in millions). Bytes are the compulsory "
         "traffic: each input read and each output written once.",
     ]
+    apart = abs(profile.total / profile.seconds - 1) if profile.seconds else 0.0
+    if profile.seconds >= TRUSTED and apart > ALLOWED:
+        found.insert(1, f"These two are {_percent(apart)} apart, since the machine was busy with something else: measure again.")
     if profile.roofline is not None:
         machine = profile.roofline
         count = machine.nearest(profile.threads)
