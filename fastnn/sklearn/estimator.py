@@ -116,7 +116,7 @@ class PlanEstimator(CallbackSupportMixin):
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = X.tocsr() if issparse(X) else X
-        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        dtype = np.float32 if np.result_type(X.dtype, self.coefs_[0].dtype) == np.float32 else np.float64
         weights = [np.ascontiguousarray(coef.T, dtype) for coef in self.coefs_]
         biases = [np.ascontiguousarray(intercept, dtype) for intercept in self.intercepts_]
         hidden, last = [HIDDEN[name] for name in self._activations()], OUTPUT[self.out_activation_]

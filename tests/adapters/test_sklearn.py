@@ -78,6 +78,8 @@ VARIANTS = {
     "early stopping": {"early_stopping": True, "max_iter": 20, "n_iter_no_change": 3},
     "stops": {"tol": 0.05, "n_iter_no_change": 2, "max_iter": 100},
     "one number of units": {"hidden_layer_sizes": 6},
+    "units in an array": {"hidden_layer_sizes": np.array([6, 4])},
+    "no hidden layer": {"hidden_layer_sizes": ()},
 }
 
 
@@ -197,7 +199,9 @@ def test_dtypes_of_what_is_learned_and_predicted(dtype):
     for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
         assert a.dtype == b.dtype
     assert ours.predict(X).dtype == theirs.predict(X).dtype
-    assert ours.predict(X.astype(np.float32)).dtype == theirs.predict(X.astype(np.float32)).dtype
+    for given in (np.float16, np.float32, bool):
+        assert ours.predict(X.astype(given)).dtype == theirs.predict(X.astype(given)).dtype
+    np.testing.assert_array_equal(ours.predict(X.astype(np.longdouble)), ours.predict(X.astype(np.float64)))
 
 
 # precision
