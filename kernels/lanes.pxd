@@ -32,7 +32,7 @@ cdef extern from "simd/exponentials.h" nogil:
 cdef enum:
     CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double
     LARGE = 4 << 20  # bytes of a result from which it goes past the caches
-    LARGE_FILL = 32 << 20  # and where little or nothing is read for it
+    LARGE_FILL = 32 << 20  # and where little is read for it: 51 MB in 2.1 ms instead of 3.2, but slower where a cache holds all
 
 
 cdef inline void fill(real value, real* y, Py_ssize_t n, bint past) noexcept nogil:
