@@ -1,4 +1,4 @@
-"""What a model does with integers and booleans, comparisons and conversions: NumPy computes it at each step, without a gradient."""
+"""Integers, booleans, comparisons and conversions: what NumPy computes at each step of a plan, without a gradient."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class Plan:
     those that were put into evaluation mode.
 
     Made by :func:`fastnn.compile`. The model is traced at the first call for each shape and dtype. That call comes at once, but where
-    Numba is installed and compiles operators of users' own or long elementwise chains, which takes it a second. Weights, running statistics and the
-    optimiser's state are the model's and the optimiser's own.
+    Numba is installed and compiles operators of users' own or long elementwise chains, which takes it a second. Weights, running
+    statistics and the optimiser's state are the model's and the optimiser's own.
 
     Parameters
     ----------
