@@ -9,28 +9,14 @@ from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.string cimport memcpy
 
-from fastnn.kernels.arrays cimport real
 from fastnn.kernels.entry cimport Argument64, kernel
 from fastnn.kernels.parallel cimport threads_for
-
-cdef extern from "<math.h>" nogil:
-    float sqrtf(float x) noexcept
+from fastnn.kernels.update.loops cimport Update, adadelta_loop, adagrad_loop, adam_loop, rmsprop_loop, sgd_loop
 
 cdef enum:
     BLOCK = 4096  # elements of a piece of work: a block of every array stays in L2
     MOST = 32     # updates that are made at a time
 
-
-cdef struct Update:
-    void* p              # the new parameter, which starts as the old one
-    const void* g
-    void* state[3]       # likewise; NULL where absent
-    double rates[8]
-    double sign          # -1 to maximise
-    double decay         # times p, added to the gradient
-    double keep          # times p, before anything else (decoupled weight decay)
-    Py_ssize_t n
-    bint narrow          # float32
 
 ctypedef void (*Rates)(const Argument64* options, Update* u) noexcept nogil
 ctypedef void (*Loop32)(float* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
@@ -42,18 +28,6 @@ cdef struct Optimizer:
     Rates rates          # from the options
     Loop32 loop32
     Loop64 loop64
-
-
-cdef inline real root(real x) noexcept nogil:
-    if real is float:
-        return sqrtf(x)
-    else:
-        return sqrt(x)
-
-
-cdef inline real _gradient(real g, real p, real sign, real decay) noexcept nogil:
-    """The gradient that acts. Without decay p is left out, because 0 * inf is NaN."""
-    return sign * g + decay * p if decay != 0 else sign * g
 
 
 cdef inline void* _in_place(const Argument64* source, const Argument64* target) noexcept nogil:
@@ -146,30 +120,12 @@ cdef inline void _gradient_rates(Update* u, double weight_decay, bint decoupled,
     u.state = [NULL, NULL, NULL]
 
 
-cdef void _sgd(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const real* g = <const real*> u.g
-    cdef real* b = <real*> u.state[0]
-    cdef real sign = <real> u.sign, decay = <real> u.decay, lr = <real> u.rates[0]
-    cdef real momentum = <real> u.rates[1], fresh = <real> u.rates[2]
-    cdef bint first = u.rates[3] != 0, nesterov = u.rates[4] != 0
-    cdef real d
-    cdef Py_ssize_t i
-    if b == NULL:
-        for i in range(begin, end):
-            p[i] -= lr * _gradient(g[i], p[i], sign, decay)
-    else:
-        for i in range(begin, end):
-            d = _gradient(g[i], p[i], sign, decay)
-            b[i] = d if first else momentum * b[i] + fresh * d
-            p[i] -= lr * (d + momentum * b[i] if nesterov else b[i])
-
-
 cdef void _sgd_rates(const Argument64* o, Update* u) noexcept nogil:
     _gradient_rates(u, o[4].number, False, o[0].number, o[6].integer)
     u.rates = [o[0].number, o[1].number, 1 - o[2].number, o[5].number, o[3].number, 0, 0, 0]
 
 
-cdef Optimizer SGD = Optimizer(1, 7, _sgd_rates, _sgd[float], _sgd[double])
+cdef Optimizer SGD = Optimizer(1, 7, _sgd_rates, sgd_loop[float], sgd_loop[double])
 
 
 cdef int sgd(const void* a) noexcept nogil:
@@ -185,24 +141,12 @@ kernel(globals(), "sgd(p, g, b?, float lr, float momentum, float dampening, "
        sgd, sgd, sgd_together, sgd_together)
 
 
-cdef void _adagrad(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const real* g = <const real*> u.g
-    cdef real* s = <real*> u.state[0]
-    cdef real sign = <real> u.sign, decay = <real> u.decay, lr = <real> u.rates[0], eps = <real> u.rates[1]
-    cdef real d
-    cdef Py_ssize_t i
-    for i in range(begin, end):
-        d = _gradient(g[i], p[i], sign, decay)
-        s[i] += d * d
-        p[i] -= lr * d / (root(s[i]) + eps)
-
-
 cdef void _adagrad_rates(const Argument64* o, Update* u) noexcept nogil:
     _gradient_rates(u, o[1].number, False, o[0].number, o[3].integer)
     u.rates = [o[0].number, o[2].number, 0, 0, 0, 0, 0, 0]
 
 
-cdef Optimizer ADAGRAD = Optimizer(1, 4, _adagrad_rates, _adagrad[float], _adagrad[double])
+cdef Optimizer ADAGRAD = Optimizer(1, 4, _adagrad_rates, adagrad_loop[float], adagrad_loop[double])
 
 
 cdef int adagrad(const void* a) noexcept nogil:
@@ -217,28 +161,12 @@ kernel(globals(), "adagrad(p, g, s, float lr, float weight_decay, float eps, boo
        adagrad, adagrad, adagrad_together, adagrad_together)
 
 
-cdef void _adadelta(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const real* g = <const real*> u.g
-    cdef real* s = <real*> u.state[0]
-    cdef real* a = <real*> u.state[1]
-    cdef real sign = <real> u.sign, decay = <real> u.decay, lr = <real> u.rates[0], rho = <real> u.rates[1]
-    cdef real fresh = <real> u.rates[2], eps = <real> u.rates[3]
-    cdef real d
-    cdef Py_ssize_t i
-    for i in range(begin, end):
-        d = _gradient(g[i], p[i], sign, decay)
-        s[i] = rho * s[i] + fresh * d * d
-        d = d * root(a[i] + eps) / root(s[i] + eps)
-        a[i] = rho * a[i] + fresh * d * d
-        p[i] -= lr * d
-
-
 cdef void _adadelta_rates(const Argument64* o, Update* u) noexcept nogil:
     _gradient_rates(u, o[3].number, False, o[0].number, o[4].integer)
     u.rates = [o[0].number, o[1].number, 1 - o[1].number, o[2].number, 0, 0, 0, 0]
 
 
-cdef Optimizer ADADELTA = Optimizer(2, 5, _adadelta_rates, _adadelta[float], _adadelta[double])
+cdef Optimizer ADADELTA = Optimizer(2, 5, _adadelta_rates, adadelta_loop[float], adadelta_loop[double])
 
 
 cdef int adadelta(const void* a) noexcept nogil:
@@ -254,36 +182,12 @@ kernel(globals(), "adadelta(p, g, s, a, float lr, float rho, "
        adadelta, adadelta, adadelta_together, adadelta_together)
 
 
-cdef void _rmsprop(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const real* g = <const real*> u.g
-    cdef real* s = <real*> u.state[0]
-    cdef real* mean = <real*> u.state[1]
-    cdef real* b = <real*> u.state[2]
-    cdef real sign = <real> u.sign, decay = <real> u.decay
-    cdef real lr = <real> u.rates[0], alpha = <real> u.rates[1], fresh = <real> u.rates[2]
-    cdef real eps = <real> u.rates[3], momentum = <real> u.rates[4]
-    cdef real d, variance
-    cdef Py_ssize_t i
-    for i in range(begin, end):
-        d = _gradient(g[i], p[i], sign, decay)
-        s[i] = alpha * s[i] + fresh * d * d
-        variance = s[i]
-        if mean != NULL:
-            mean[i] = alpha * mean[i] + fresh * d
-            variance = s[i] - mean[i] * mean[i]
-        d = d / (root(variance) + eps)
-        if b != NULL:
-            b[i] = momentum * b[i] + d
-            d = b[i]
-        p[i] -= lr * d
-
-
 cdef void _rmsprop_rates(const Argument64* o, Update* u) noexcept nogil:
     _gradient_rates(u, o[3].number, False, o[0].number, o[5].integer)
     u.rates = [o[0].number, o[1].number, 1 - o[1].number, o[2].number, o[4].number, 0, 0, 0]
 
 
-cdef Optimizer RMSPROP = Optimizer(3, 6, _rmsprop_rates, _rmsprop[float], _rmsprop[double])
+cdef Optimizer RMSPROP = Optimizer(3, 6, _rmsprop_rates, rmsprop_loop[float], rmsprop_loop[double])
 
 
 cdef int rmsprop(const void* a) noexcept nogil:
@@ -299,29 +203,6 @@ kernel(globals(), "rmsprop(p, g, s, mean?, b?, float lr, float alpha, "
        rmsprop, rmsprop, rmsprop_together, rmsprop_together)
 
 
-cdef void _adam(real* p, const Update* u, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const real* g = <const real*> u.g
-    cdef real* m = <real*> u.state[0]
-    cdef real* v = <real*> u.state[1]
-    cdef real* v_max = <real*> u.state[2]
-    cdef real sign = <real> u.sign, decay = <real> u.decay, keep = <real> u.keep
-    cdef real rate = <real> u.rates[0], beta1 = <real> u.rates[1], fresh1 = <real> u.rates[2]
-    cdef real beta2 = <real> u.rates[3], fresh2 = <real> u.rates[4], scale = <real> u.rates[5], eps = <real> u.rates[6]
-    cdef real gradient_rate = <real> u.rates[7]
-    cdef real d, w, largest
-    cdef Py_ssize_t i
-    for i in range(begin, end):
-        d = _gradient(g[i], p[i], sign, decay)
-        w = keep * p[i]
-        m[i] = beta1 * m[i] + fresh1 * d
-        v[i] = beta2 * v[i] + fresh2 * d * d
-        largest = v[i]
-        if v_max != NULL:
-            largest = v_max[i] if v_max[i] > v[i] else v[i]  # a NaN in v comes through
-            v_max[i] = largest
-        p[i] = w - (rate * m[i] + gradient_rate * d) / (root(largest) * scale + eps)
-
-
 cdef void _adam_family_rates(
     Update* u, double rate, double gradient_rate, double beta1, double beta2, double eps, double step
 ) noexcept nogil:
@@ -335,7 +216,7 @@ cdef void _adam_rates(const Argument64* o, Update* u) noexcept nogil:
         u.rates[6] *= u.rates[5]
 
 
-cdef Optimizer ADAM = Optimizer(3, 9, _adam_rates, _adam[float], _adam[double])
+cdef Optimizer ADAM = Optimizer(3, 9, _adam_rates, adam_loop[float], adam_loop[double])
 
 
 cdef int adam(const void* a) noexcept nogil:
@@ -356,7 +237,7 @@ cdef void _nadam_rates(const Argument64* o, Update* u) noexcept nogil:
     _adam_family_rates(u, o[8].number, o[7].number, o[1].number, o[2].number, o[3].number, o[6].number)
 
 
-cdef Optimizer NADAM = Optimizer(2, 10, _nadam_rates, _adam[float], _adam[double])
+cdef Optimizer NADAM = Optimizer(2, 10, _nadam_rates, adam_loop[float], adam_loop[double])
 
 
 cdef int nadam(const void* a) noexcept nogil:
