@@ -4,7 +4,8 @@
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.direct cimport direct_dx, direct_forward
 from fastnn.kernels.convolution.bias_gradient cimport bias_gradient
-from fastnn.kernels.convolution.depthwise cimport depthwise_backward, depthwise_fits, depthwise_forward
+from fastnn.kernels.convolution.depthwise cimport depthwise_fits, depthwise_forward
+from fastnn.kernels.convolution.depthwise_backward cimport depthwise_backward
 from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_channels_forward
 from fastnn.kernels.convolution.few_channels_dw cimport few_channels_dw
 from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx

@@ -1,13 +1,10 @@
 """Depthwise convolution, one input and one output channel a group, with square kernels of 3, 5 or 7 taps.
 
 A plane is copied band by band between zeros, its rows split into phases of the stride, and each band used as soon as it is
-there. dx is the convolution of dy, spread out by the stride, with the turned kernel. dw and db have a vector of partial sums for
-each tap: a float32 sum of 128 equal products may err by 16 eps, so at most BAND_UNITS vectors are added up in a register, BANDS
-of those in memory, and the lanes and the rest in double.
+there; large data is read where it lies. dx is the convolution of dy, spread out by the stride, with the turned kernel.
 """
 
 from cython.parallel cimport prange
-from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, Block, fill_block, make_block, round_up, spread_block
@@ -22,22 +19,20 @@ cdef extern from "simd/depthwise.h" nogil:
     void band_f64 "fastnn_band_f64"(
         Py_ssize_t kernel, Py_ssize_t stride, const double* w, double bias, const double* x, Py_ssize_t pitch,
         const Py_ssize_t* at, double* y, Py_ssize_t y_row, Py_ssize_t rows, Py_ssize_t columns) noexcept
-    void band_products_f32 "fastnn_band_products_f32"(
-        Py_ssize_t kernel, Py_ssize_t stride, const float* x, Py_ssize_t pitch, const Py_ssize_t* at, const float* dy,
-        Py_ssize_t dy_row, Py_ssize_t rows, Py_ssize_t columns, float* sums) noexcept
-    void band_products_f64 "fastnn_band_products_f64"(
-        Py_ssize_t kernel, Py_ssize_t stride, const double* x, Py_ssize_t pitch, const Py_ssize_t* at, const double* dy,
-        Py_ssize_t dy_row, Py_ssize_t rows, Py_ssize_t columns, double* sums) noexcept
-    void fold_sums_f32 "fastnn_fold_sums_f32"(float* sums, Py_ssize_t count, double* total) noexcept
-    void fold_sums_f64 "fastnn_fold_sums_f64"(double* sums, Py_ssize_t count, double* total) noexcept
+    enum:
+        MASKS "FASTNN_MASKS"
+    void plane_f32 "fastnn_plane_f32"(
+        Py_ssize_t kernel, const float* w, float bias, const float* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top, Py_ssize_t left,
+        float* y, Py_ssize_t P, Py_ssize_t Q) noexcept
+    void plane_f64 "fastnn_plane_f64"(
+        Py_ssize_t kernel, const double* w, double bias, const double* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top, Py_ssize_t left,
+        double* y, Py_ssize_t P, Py_ssize_t Q) noexcept
 
 cdef enum:
     MOST_KERNEL = 7
+    LARGE = 4 << 20       # bytes that come from beyond the caches; planes are then read where they lie, since a copy drives others out
     BLOCK_UNITS = 256     # vectors of pixels in a block
     BAND_ROWS = 28        # of pixels
-    BAND_UNITS = 84
-    BANDS = 16
-    CHANNELS = 16         # whose sums are kept side by side while the images pass
     BATCH = 8             # small planes that are copied before the first is used, so that no load waits for a store
     BATCH_BYTES = 16384
 
@@ -47,6 +42,7 @@ cdef struct Pass:
     Py_ssize_t top, left                 # zeros in front of it
     Py_ssize_t P, Q                      # what results
     Block block
+    bint in_place                        # planes are read where they lie, never copied
     Py_ssize_t batch                     # planes that are copied at once
     Py_ssize_t at[MOST_KERNEL]           # where a tap lies in a row of the block
 
@@ -58,17 +54,19 @@ cdef inline bint depthwise_fits(const Geometry* g) noexcept nogil:
     )
 
 
-cdef inline int _threads(const Geometry* g, Py_ssize_t units) noexcept nogil:
+cdef inline int depthwise_threads(const Geometry* g, Py_ssize_t units) noexcept nogil:
     return <int> max(min(<Py_ssize_t> threads_for(g.N * g.groups * g.P * g.Q * g.KH * g.KW // 16), units), 1)
 
 
-cdef inline void _divide(Pass* s, Py_ssize_t sw, Py_ssize_t lanes) noexcept nogil:
+cdef inline void _divide(Pass* s, Py_ssize_t planes, Py_ssize_t sw, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t v
     s.block = make_block(s.P, s.Q, s.sh, sw, s.K - 1, s.K - 1, BLOCK_UNITS // (s.sh * sw), lanes)
     for v in range(s.K):
         s.at[v] = v % sw * s.block.in_columns + v // sw
+    s.in_place = (
+        MASKS and s.sh * sw * s.spread_h * s.spread_w == 1 and planes * (s.H * s.W + s.P * s.Q) * (SPAN_BYTES // lanes) >= LARGE)
     s.batch = 1
-    if s.P <= min(s.block.rows, <Py_ssize_t> BAND_ROWS) and s.Q <= s.block.columns:
+    if not s.in_place and s.P <= min(s.block.rows, <Py_ssize_t> BAND_ROWS) and s.Q <= s.block.columns:
         s.batch = max(min(<Py_ssize_t> BATCH, BATCH_BYTES // (max(s.block.plane, 1) * (SPAN_BYTES // lanes))), 1)
 
 
@@ -76,7 +74,7 @@ cdef inline Pass forward_pass(const Geometry* g, Py_ssize_t lanes) noexcept nogi
     """From x to y."""
     cdef Pass s
     s.K, s.sh, s.H, s.W, s.spread_h, s.spread_w, s.top, s.left, s.P, s.Q = g.KH, g.sh, g.H, g.W, 1, 1, g.top, g.left, g.P, g.Q
-    _divide(&s, g.sw, lanes)
+    _divide(&s, g.N * g.groups, g.sw, lanes)
     return s
 
 
@@ -85,7 +83,7 @@ cdef inline Pass dx_pass(const Geometry* g, Py_ssize_t lanes) noexcept nogil:
     cdef Pass s
     s.K, s.sh, s.H, s.W, s.spread_h, s.spread_w = g.KH, 1, g.P, g.Q, g.sh, g.sw
     s.top, s.left, s.P, s.Q = g.KH - 1 - g.top, g.KW - 1 - g.left, g.H, g.W
-    _divide(&s, 1, lanes)
+    _divide(&s, g.N * g.groups, 1, lanes)
     return s
 
 
@@ -144,6 +142,12 @@ cdef inline void convolve_batch(
 ) noexcept nogil:
     """At most s.batch planes."""
     cdef Py_ssize_t i
+    if s.in_place:
+        if real is float:
+            plane_f32(s.K, w, b[0] if b != NULL else 0, planes, s.H, s.W, s.top, s.left, results, s.P, s.Q)
+        else:
+            plane_f64(s.K, w, b[0] if b != NULL else 0, planes, s.H, s.W, s.top, s.left, results, s.P, s.Q)
+        return
     if s.batch == 1:
         convolve_plane(planes, w, b[0] if b != NULL else 0, results, s, buffer)
         return
@@ -151,9 +155,6 @@ cdef inline void convolve_batch(
     for i in range(count):
         convolve_rows(
             buffer + i * s.block.plane, w + i * s.K * s.K, b[i] if b != NULL else 0, results + i * s.P * s.Q, s, s.P, s.Q)
-
-
-# ----------------------------------------------------------------------------------------------------------------------- forward
 
 
 cdef inline void depthwise_planes(
@@ -175,7 +176,7 @@ cdef inline int depthwise_forward(const real* x, const real* w, const real* b, r
     cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), planes = g.N * g.groups
     cdef Pass s = forward_pass(g, lanes)
     cdef Py_ssize_t space = round_up((s.batch * s.block.plane + 2 * lanes) * sizeof(real), 64)
-    cdef int threads = _threads(g, planes), t
+    cdef int threads = depthwise_threads(g, planes), t
     cdef char* memory = workspace(threads * space)
     if memory == NULL:
         return -1
@@ -185,161 +186,5 @@ cdef inline int depthwise_forward(const real* x, const real* w, const real* b, r
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             depthwise_planes(
                 x, w, b, y, g, &s, planes * t // threads, planes * (t + 1) // threads, <real*> (memory + t * space))
-    workspace_done()
-    return 0
-
-
-# ---------------------------------------------------------------------------------------------------------------------- backward
-
-
-cdef struct Sums:                 # of one channel
-    Py_ssize_t taps, bands        # vectors less one; how many bands were added up
-    double* total
-
-
-cdef inline void fold(real* vectors, Sums* sums) noexcept nogil:
-    sums.bands = 0
-    if real is float:
-        fold_sums_f32(vectors, sums.taps + 1, sums.total)
-    else:
-        fold_sums_f64(vectors, sums.taps + 1, sums.total)
-
-
-cdef inline void add_band(
-    const real* dy, const real* source, const Pass* s, Py_ssize_t rows, Py_ssize_t columns, real* vectors, Sums* sums
-) noexcept nogil:
-    """Whole vectors of columns first, then what is left of a row."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), q = 0, n
-    while q < columns:
-        n = min(max((columns - q) // lanes, 1), BAND_UNITS // BAND_ROWS) * lanes
-        if sums.bands == BANDS:
-            fold(vectors, sums)
-        sums.bands += 1
-        if real is float:
-            band_products_f32(s.K, s.sh, source + q, s.block.pitch, s.at, dy + q, s.Q, rows, min(n, columns - q), vectors)
-        else:
-            band_products_f64(s.K, s.sh, source + q, s.block.pitch, s.at, dy + q, s.Q, rows, min(n, columns - q), vectors)
-        q += n
-
-
-cdef inline void add_plane(
-    const real* dy, const real* x, const Pass* s, real* buffer, real* vectors, Sums* sums
-) noexcept nogil:
-    """The plane's part in dw and db."""
-    cdef Py_ssize_t p = 0, q, r, rows, n, filled
-    while p < s.P:
-        rows = min(s.block.rows, s.P - p)
-        q = 0
-        while q < s.Q:
-            r = filled = 0
-            while r < rows:
-                n = min(<Py_ssize_t> BAND_ROWS, rows - r)
-                filled = fill_band(buffer, x, s, p, q, filled, r + n)
-                add_band(
-                    dy + (p + r) * s.Q + q, buffer + r * s.sh * s.block.pitch, s, n, min(s.block.columns, s.Q - q), vectors, sums)
-                r += n
-            q += s.block.columns
-        p += s.block.rows
-
-
-cdef inline void add_batch(
-    const real* dy, const real* x, const Pass* s, real* buffer, real* vectors, Sums* sums, Py_ssize_t count
-) noexcept nogil:
-    """At most s.batch planes, each with sums of its own."""
-    cdef Py_ssize_t i, lanes = SPAN_BYTES // sizeof(real)
-    if s.batch == 1:
-        add_plane(dy, x, s, buffer, vectors, sums)
-        return
-    fill_batch(buffer, x, s, count)
-    for i in range(count):
-        add_band(dy + i * s.P * s.Q, buffer + i * s.block.plane, s, s.P, s.Q, vectors + i * (sums.taps + 1) * lanes, sums + i)
-
-
-cdef inline Py_ssize_t _sums_bytes(const Geometry* g) noexcept nogil:
-    return round_up(CHANNELS * (g.KH * g.KW + 1) * (SPAN_BYTES + sizeof(double)), 64)
-
-
-cdef inline void add_images(
-    const real* dy, const real* x, const real* turned, real* dx, bint products, const Geometry* g, const Pass* forward,
-    const Pass* back, Py_ssize_t first, Py_ssize_t count, real* buffer, real* vectors, Sums* sums,
-) noexcept nogil:
-    """dx of some channels in every image, and their sums."""
-    cdef Py_ssize_t taps = g.KH * g.KW, lanes = SPAN_BYTES // sizeof(real), n, c, plane, many
-    cdef Py_ssize_t batch = min(forward.batch, back.batch)
-    for n in range(g.N):
-        c = 0
-        while c < count:
-            plane = n * g.groups + first + c
-            many = min(batch, count - c)
-            if dx != NULL:
-                convolve_batch(
-                    dy + plane * g.P * g.Q, turned + c * taps, <const real*> NULL, dx + plane * g.H * g.W, back, many, buffer)
-            if products:
-                add_batch(
-                    dy + plane * g.P * g.Q, x + plane * g.H * g.W, forward, buffer, vectors + c * (taps + 1) * lanes, sums + c,
-                    many)
-            c += many
-
-
-cdef inline void backward_channels(
-    const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g, const Pass* forward,
-    const Pass* back, Py_ssize_t first, Py_ssize_t count, char* memory,
-) noexcept nogil:
-    """At most CHANNELS channels, in every image."""
-    cdef Py_ssize_t taps = g.KH * g.KW, lanes = SPAN_BYTES // sizeof(real), c, t
-    cdef real* vectors = <real*> memory
-    cdef double* totals = <double*> (memory + CHANNELS * (taps + 1) * SPAN_BYTES)
-    cdef real turned[CHANNELS * MOST_KERNEL * MOST_KERNEL]
-    cdef Sums sums[CHANNELS]
-    cdef bint products = dw != NULL or db != NULL
-    if products:
-        memset(memory, 0, _sums_bytes(g))
-    for c in range(count):
-        sums[c].taps, sums[c].bands, sums[c].total = taps, 0, totals + c * (taps + 1)
-        for t in range(taps):
-            turned[c * taps + t] = w[(first + c) * taps + taps - 1 - t]
-    add_images(
-        dy, x, turned, dx, products, g, forward, back, first, count, <real*> (memory + _sums_bytes(g)), vectors, sums)
-    if not products:
-        return
-    for c in range(count):
-        fold(vectors + c * (taps + 1) * lanes, &sums[c])
-    for c in range(count):
-        if dw != NULL:
-            for t in range(taps):
-                dw[(first + c) * taps + t] = <real> sums[c].total[t]
-        if db != NULL:
-            db[first + c] = <real> sums[c].total[taps]
-
-
-cdef inline void backward_units(
-    const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g, const Pass* forward,
-    const Pass* back, Py_ssize_t first, Py_ssize_t last, char* memory,
-) noexcept nogil:
-    cdef Py_ssize_t unit
-    for unit in range(first, last):
-        backward_channels(
-            dy, x, w, dx, dw, db, g, forward, back, unit * CHANNELS, min(g.groups - unit * CHANNELS, <Py_ssize_t> CHANNELS),
-            memory)
-
-
-cdef inline int depthwise_backward(
-    const real* dy, const real* x, const real* w, real* dx, real* dw, real* db, const Geometry* g
-) noexcept nogil:
-    """dx, dw and db plane by plane, while dy is in the caches. Any of the results may be NULL."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), units = (g.groups + CHANNELS - 1) // CHANNELS
-    cdef Pass forward = forward_pass(g, lanes), back = dx_pass(g, lanes)
-    cdef Py_ssize_t planes = max(forward.batch * forward.block.plane, back.batch * back.block.plane)
-    cdef Py_ssize_t space = round_up(_sums_bytes(g) + (planes + 2 * lanes) * sizeof(real), 64)
-    cdef int threads = _threads(g, units), t
-    cdef char* memory = workspace(threads * space)
-    if memory == NULL:
-        return -1
-    if threads == 1:
-        backward_units(dy, x, w, dx, dw, db, g, &forward, &back, 0, units, memory)
-    else:
-        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            backward_units(
-                dy, x, w, dx, dw, db, g, &forward, &back, units * t // threads, units * (t + 1) // threads, memory + t * space)
     workspace_done()
     return 0

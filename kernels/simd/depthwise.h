@@ -16,6 +16,14 @@
 #define FASTNN_BAND_ROWS 2
 #endif
 
+/* Whether vectors of which some lanes count cost no more than whole ones; then a plane is never copied for the zeros around it. */
+#if defined(__AVX2__)
+#define FASTNN_LOAD_BETWEEN_LANES
+enum { FASTNN_MASKS = 1 };
+#else
+enum { FASTNN_MASKS = 0 };
+#endif
+
 #define FASTNN_TEMPLATE "depthwise.h"
 #include "dtypes.h"
 
@@ -125,6 +133,140 @@ FASTNN_DEFINE_BAND(5, 2)
 FASTNN_DEFINE_BAND(7, 1)
 FASTNN_DEFINE_BAND(7, 2)
 #undef FASTNN_DEFINE_BAND
+
+#ifdef FASTNN_LOAD_BETWEEN_LANES
+/* The same with stride 1 on a plane of H x W where it lies: masks keep what is beyond its ends, and rows above and below are passed over.
+   y[r] = bias + sum over u, v of w[u][v] * x[(row + r + u) W + v] for R rows; tap v sees lanes low[v] to high[v] - 1 */
+FASTNN_ALWAYS_INLINE void FASTNN_OF(plane_rows)(const int K, const int R, const FASTNN_REAL *w, FASTNN_REAL bias, const FASTNN_REAL *x,
+                                                ptrdiff_t row, ptrdiff_t H, ptrdiff_t W, const ptrdiff_t *low, const ptrdiff_t *high,
+                                                FASTNN_REAL *y, ptrdiff_t y_row, ptrdiff_t count) {
+    FASTNN_OF(span) sum[FASTNN_BAND_ROWS];
+    FASTNN_UNROLL for (int r = 0; r < R; r++)
+        sum[r] = bias - (FASTNN_OF(span)){0};
+    x += row * W;
+    FASTNN_UNROLL for (int i = 0; i < R - 1 + K; i++, x += W) {
+        FASTNN_ADDRESS(x);
+        if (row + i < 0 || row + i >= H)
+            continue;
+        FASTNN_UNROLL for (int v = 0; v < K; v++) {
+            FASTNN_OF(span) value = FASTNN_OF(load_between)(x + v, low[v], high[v]);
+            FASTNN_IN_REGISTER(value);
+            FASTNN_UNROLL for (int r = 0; r < R; r++)
+                if (i >= r && i < r + K)
+                    sum[r] += w[(i - r) * K + v] * value;
+        }
+    }
+    FASTNN_UNROLL for (int r = 0; r < R; r++) {
+        FASTNN_FETCH(y + r * y_row, 2048, 1);
+        FASTNN_OF(store_part)(y + r * y_row, sum[r], count);
+    }
+}
+
+/* sum[u][v] += sum over R rows of dy[r] * x[(row + r + u) W + v] */
+FASTNN_ALWAYS_INLINE void FASTNN_OF(plane_row_products)(const int K, const int R, FASTNN_OF(span) *sum, const FASTNN_REAL *x,
+                                                        ptrdiff_t row, ptrdiff_t H, ptrdiff_t W, const ptrdiff_t *low,
+                                                        const ptrdiff_t *high, const FASTNN_REAL *dy, ptrdiff_t dy_row,
+                                                        ptrdiff_t count) {
+    FASTNN_OF(span) left[FASTNN_BAND_ROWS];
+    FASTNN_UNROLL for (int r = 0; r < R; r++)
+        left[r] = FASTNN_OF(load_part)(dy + r * dy_row, count);
+    x += row * W;
+    FASTNN_UNROLL for (int i = 0; i < R - 1 + K; i++, x += W) {
+        FASTNN_ADDRESS(x);
+        if (row + i < 0 || row + i >= H)
+            continue;
+        FASTNN_UNROLL for (int v = 0; v < K; v++) {
+            FASTNN_OF(span) value = FASTNN_OF(load_between)(x + v, low[v], high[v]);
+            FASTNN_IN_REGISTER(value);
+            FASTNN_UNROLL for (int r = 0; r < R; r++)
+                if (i >= r && i < r + K)
+                    sum[(i - r) * K + v] += left[r] * value;
+        }
+    }
+    FASTNN_UNROLL for (int r = 0; r < R; r++)
+        sum[K * K] += left[r];
+}
+
+/* Rows of results from `first` on, a vector of columns from q on; x and y (or dy) begin at the plane. */
+#define FASTNN_DEFINE_PLANE(K)                                                                                                   \
+    static void FASTNN_OF(plane_##K)(                                                                                            \
+        const FASTNN_REAL *weights, FASTNN_REAL bias, const FASTNN_REAL *x, ptrdiff_t H, ptrdiff_t W, ptrdiff_t top,             \
+        ptrdiff_t left, FASTNN_REAL *y, ptrdiff_t P, ptrdiff_t Q) {                                                              \
+        enum { R = FASTNN_BAND_ROWS };                                                                                           \
+        FASTNN_REAL w[K * K];                                                                                                    \
+        memcpy(w, weights, sizeof w);                                                                                            \
+        for (ptrdiff_t q = 0; q < Q; q += FASTNN_LANES) {                                                                        \
+            const ptrdiff_t count = FASTNN_CLAMP(Q - q, 0);                                                                      \
+            const FASTNN_REAL *from = x + q - left;                                                                              \
+            ptrdiff_t low[K], high[K], r = 0;                                                                                    \
+            FASTNN_UNROLL for (int v = 0; v < K; v++) {                                                                          \
+                low[v] = FASTNN_CLAMP(left - v - q, 0);                                                                          \
+                high[v] = FASTNN_CLAMP(W + left - v - q, low[v]);                                                                \
+            }                                                                                                                    \
+            for (; r + R <= P; r += R)                                                                                           \
+                FASTNN_OF(plane_rows)(K, R, w, bias, from, r - top, H, W, low, high, y + r * Q + q, Q, count);                   \
+            if (R == 4 && r + 2 <= P) {                                                                                          \
+                FASTNN_OF(plane_rows)(K, 2, w, bias, from, r - top, H, W, low, high, y + r * Q + q, Q, count);                   \
+                r += 2;                                                                                                          \
+            }                                                                                                                    \
+            if (r < P)                                                                                                           \
+                FASTNN_OF(plane_rows)(K, 1, w, bias, from, r - top, H, W, low, high, y + r * Q + q, Q, count);                   \
+        }                                                                                                                        \
+    }                                                                                                                            \
+    static void FASTNN_OF(plane_products_##K)(                                                                                   \
+        const FASTNN_REAL *x, ptrdiff_t H, ptrdiff_t W, ptrdiff_t top, ptrdiff_t left, const FASTNN_REAL *dy, ptrdiff_t first,   \
+        ptrdiff_t last, ptrdiff_t Q, ptrdiff_t q, FASTNN_REAL *sums) {                                                           \
+        enum { R = FASTNN_BAND_ROWS };                                                                                           \
+        const ptrdiff_t count = FASTNN_CLAMP(Q - q, 0);                                                                          \
+        const FASTNN_REAL *from = x + q - left;                                                                                  \
+        FASTNN_OF(span) sum[K * K + 1];                                                                                          \
+        ptrdiff_t low[K], high[K], r = first;                                                                                    \
+        FASTNN_UNROLL for (int v = 0; v < K; v++) {                                                                              \
+            low[v] = FASTNN_CLAMP(left - v - q, 0);                                                                              \
+            high[v] = FASTNN_CLAMP(W + left - v - q, low[v]);                                                                    \
+        }                                                                                                                        \
+        _Pragma("GCC unroll 64") for (int t = 0; t <= K * K; t++)                                                                \
+            sum[t] = (FASTNN_OF(span)){0};                                                                                       \
+        for (; r + R <= last; r += R)                                                                                            \
+            FASTNN_OF(plane_row_products)(K, R, sum, from, r - top, H, W, low, high, dy + r * Q + q, Q, count);                  \
+        if (R == 4 && r + 2 <= last) {                                                                                           \
+            FASTNN_OF(plane_row_products)(K, 2, sum, from, r - top, H, W, low, high, dy + r * Q + q, Q, count);                  \
+            r += 2;                                                                                                              \
+        }                                                                                                                        \
+        if (r < last)                                                                                                            \
+            FASTNN_OF(plane_row_products)(K, 1, sum, from, r - top, H, W, low, high, dy + r * Q + q, Q, count);                  \
+        _Pragma("GCC unroll 64") for (int t = 0; t <= K * K; t++)                                                                \
+            *(FASTNN_OF(span) *)(sums + t * FASTNN_LANES) += FASTNN_OF(keep)(sum[t], count);                                     \
+    }
+
+FASTNN_DEFINE_PLANE(3)
+FASTNN_DEFINE_PLANE(5)
+FASTNN_DEFINE_PLANE(7)
+#undef FASTNN_DEFINE_PLANE
+#endif
+
+static inline void FASTNN_OF(plane)(ptrdiff_t kernel, const FASTNN_REAL *w, FASTNN_REAL bias, const FASTNN_REAL *x, ptrdiff_t H,
+                                    ptrdiff_t W, ptrdiff_t top, ptrdiff_t left, FASTNN_REAL *y, ptrdiff_t P, ptrdiff_t Q) {
+#ifdef FASTNN_LOAD_BETWEEN_LANES
+    switch (kernel) {
+    case 3: FASTNN_OF(plane_3)(w, bias, x, H, W, top, left, y, P, Q); break;
+    case 5: FASTNN_OF(plane_5)(w, bias, x, H, W, top, left, y, P, Q); break;
+    default: FASTNN_OF(plane_7)(w, bias, x, H, W, top, left, y, P, Q);
+    }
+#endif
+}
+
+static inline void FASTNN_OF(plane_products)(ptrdiff_t kernel, const FASTNN_REAL *x, ptrdiff_t H, ptrdiff_t W, ptrdiff_t top,
+                                             ptrdiff_t left, const FASTNN_REAL *dy, ptrdiff_t first, ptrdiff_t last, ptrdiff_t Q,
+                                             ptrdiff_t q, FASTNN_REAL *sums) {
+#ifdef FASTNN_LOAD_BETWEEN_LANES
+    switch (kernel) {
+    case 3: FASTNN_OF(plane_products_3)(x, H, W, top, left, dy, first, last, Q, q, sums); break;
+    case 5: FASTNN_OF(plane_products_5)(x, H, W, top, left, dy, first, last, Q, q, sums); break;
+    default: FASTNN_OF(plane_products_7)(x, H, W, top, left, dy, first, last, Q, q, sums);
+    }
+#endif
+}
 
 static inline void FASTNN_OF(band)(ptrdiff_t kernel, ptrdiff_t stride, const FASTNN_REAL *w, FASTNN_REAL bias,
                                     const FASTNN_REAL *x, ptrdiff_t pitch, const ptrdiff_t *taps, FASTNN_REAL *y,

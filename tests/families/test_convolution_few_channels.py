@@ -35,6 +35,8 @@ SHAPES = [  # x, w, stride, padding, dilation, groups
     ((20, 6, 20, 24), (9, 2, 4, 4), (1, 1), (0, 0, 0, 0), (1, 1), 3),
     # 1x1 with many channels: tiles that lie in several images, products with and without packed weights
     *[((N, 40, H, 7), (70, 20, 1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 2) for N, H in ((1, 9), (7, 2), (40, 7))],
+    # depthwise beyond the caches: planes that are read where they lie
+    *[((9, 40, 37, 41), (40, 1, K, K), (1, 1), (K // 2, K - 1, 0, 1), (1, 1), 40) for K in (3, 7)],
 ]
 
 
