@@ -5,8 +5,8 @@ y (O, pixels) = w (O, C) x (C, pixels)
 dx (C, pixels) = w^T (C, O) dy (O, pixels)
 dw (O, C) = dy (O, pixels) x^T (pixels, C)
 
-For y and dx the pixels of all images are the columns of one product: the weights are packed once, and no tile is cut at the end of
-an image.
+For y and dx the pixels of all images are the columns of one product: the weights are packed once, and no tile is cut at the end
+of an image.
 """
 
 from cython.parallel cimport prange
