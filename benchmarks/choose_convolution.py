@@ -25,7 +25,6 @@ ADVANTAGE = 0.95  # what another algorithm's time must be of the first one's, so
 KINDS = {
     "3x3": (3, ("winograd", "direct")),
     "3x3, fast": (3, ("winograd", "winograd_fast", "direct")),
-    "1x1": (1, ("pointwise", "direct")),
 }  # kernel, and candidates: the first one wins a tie
 TARGET = Path(__file__).parents[1] / "kernels" / "convolution" / "choices.h"
 

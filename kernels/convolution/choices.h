@@ -1,7 +1,7 @@
-/* Written by benchmarks/choose_convolution.py. 0 direct, 1 few_channels, 2 depthwise, 3 pointwise, 4 winograd, 5 winograd_fast;
-   for 3x3 forward, 3x3 data gradient, 3x3, fast forward, 3x3, fast data gradient, 1x1 forward, 1x1 data gradient;
+/* Written by benchmarks/choose_convolution.py. 0 direct, 1 few_channels, 2 depthwise, 3 pointwise, 4 winograd, 5 winograd_fast, 6 images;
+   for 3x3 forward, 3x3 data gradient, 3x3, fast forward, 3x3, fast data gradient;
    for (64, 128, 256, 512) channels, sides (7, 14, 28, 56), batches (1, 4, 16). */
-static const unsigned char fastnn_convolution_choices[6][4][4][3] = {
+static const unsigned char fastnn_convolution_choices[4][4][4][3] = {
     {{{4, 4, 4}, {4, 4, 4}, {4, 4, 4}, {4, 4, 4}},
      {{4, 4, 4}, {4, 4, 4}, {4, 4, 4}, {4, 4, 4}},
      {{4, 4, 4}, {4, 4, 4}, {4, 4, 4}, {4, 4, 4}},
@@ -18,12 +18,4 @@ static const unsigned char fastnn_convolution_choices[6][4][4][3] = {
      {{4, 4, 5}, {5, 5, 5}, {5, 5, 5}, {5, 5, 5}},
      {{4, 5, 4}, {5, 5, 5}, {5, 4, 4}, {5, 5, 5}},
      {{4, 5, 5}, {5, 5, 5}, {5, 5, 5}, {5, 5, 5}}},
-    {{{3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}},
-     {{3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}},
-     {{3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}},
-     {{3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}}},
-    {{{3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}},
-     {{3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}},
-     {{3, 3, 3}, {3, 3, 0}, {3, 3, 3}, {3, 3, 3}},
-     {{3, 3, 0}, {3, 0, 0}, {3, 3, 3}, {3, 3, 3}}},
 };

@@ -19,7 +19,7 @@ from fastnn.kernels.convolution.winograd_weights cimport winograd_fits
 from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 
 cdef extern from "convolution/choices.h" nogil:
-    const unsigned char choices "fastnn_convolution_choices"[6][4][4][3]
+    const unsigned char choices "fastnn_convolution_choices"[4][4][4][3]
 
 cdef enum:  # what is computed
     FORWARD
@@ -95,7 +95,7 @@ cdef int algorithm(const Geometry* g, int task) noexcept nogil:
     if fits(g, task, FEW_CHANNELS):
         return FEW_CHANNELS
     if fits(g, task, POINTWISE):
-        return choice(g, 4 + task) if task != WEIGHT_GRADIENT else POINTWISE
+        return POINTWISE
     if fits(g, task, WINOGRAD):
         return choice(g, 2 * fast + task)
     return DIRECT
