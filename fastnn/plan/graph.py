@@ -173,7 +173,8 @@ class Graph:
         node = Node(operator, inputs, attributes, (), owner, phase)
         described = node.shapes()
         shapes = operator.shape(*described)
-        floats = next(value.dtype for value in inputs if value is not None and value.dtype.kind == "f")
+        dtypes = [value.dtype for value in inputs if value is not None]
+        floats = next((dtype for dtype in dtypes if dtype.kind == "f"), dtypes[0])  # integers too are reshaped
         outputs: list[Value | None] = []
         for index, shape in enumerate(shapes):
             name = operator.outputs[min(index, len(operator.outputs) - 1)]

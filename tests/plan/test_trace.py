@@ -35,6 +35,30 @@ def test_symbols_know_their_shape_and_views():
     np.testing.assert_array_equal(plan.predict(x.astype(np.float32)), np.concatenate((x[:, :3], x[:, :3]), 1).astype(np.float32))
 
 
+@pytest.mark.parametrize("pool", [F.max_pool2d, F.adaptive_max_pool2d])
+def test_indices_of_maxima_are_values_too(pool):
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 16, 3)
+
+        def forward(self, x):
+            y, indices = pool(self.convolution(x), 2, return_indices=True)
+            return fastnn.where(indices > 20, y, -y)  # those in the lower half of the plane
+
+    class Places(nn.Module):
+        def forward(self, x):
+            return pool(x, 2, return_indices=True)[1]
+
+    x = np.random.default_rng(0).standard_normal((2, 3, 9, 8))
+    late, places = Late().double(), Places()
+    found = fastnn.compile(late).predict(x)
+    np.testing.assert_allclose(found, late(x).numpy(), atol=1e-12)
+    indices = fastnn.compile(places).predict(x)
+    assert indices.dtype == np.int64
+    np.testing.assert_array_equal(indices, places(x))
+
+
 def test_one_output_is_expected():
     class Two(nn.Module):
         def forward(self, x):
