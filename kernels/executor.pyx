@@ -121,14 +121,19 @@ cdef class Executor:
         return 0
 
     cpdef set(self, Py_ssize_t call, Py_ssize_t argument, value):
-        """Give one call another argument from now on."""
+        """Give one call another argument from now on; one that it cannot take leaves it as it was."""
         cdef PyObject** place = &self.calls[call].values[argument]
         cdef PyObject* old = place[0]
         place[0] = <PyObject*> value
+        if self.calls[call].entry != NULL:
+            try:
+                self.take(call, argument)
+            except BaseException:
+                place[0] = old
+                self.take(call, argument)
+                raise
         Py_XINCREF(place[0])
         Py_XDECREF(old)
-        if self.calls[call].entry != NULL:
-            self.take(call, argument)
 
     cdef int run_once(self) except -1 nogil:
         cdef Py_ssize_t i, j

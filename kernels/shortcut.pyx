@@ -5,11 +5,12 @@ from functools import wraps
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItem
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.list cimport PyList_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
     PyThread_allocate_lock, PyThread_free_lock, PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock)
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.string cimport memcpy
 
 from fastnn.kernels.boundary cimport valid_classes
@@ -39,9 +40,9 @@ cdef struct Item:
     bint by_equality
 
 
-cdef struct Length:
+cdef struct Members:
     PyObject* known   # a list
-    Py_ssize_t length
+    PyObject* items   # a tuple
 
 
 cdef struct Variable:
@@ -124,8 +125,8 @@ cdef class Shortcut:
         The call is another one as soon as the dict's item is no longer that object.
     options : tuple of (dict, key, object)
         Likewise as soon as it is not equal any more.
-    lists : tuple of (list, int)
-        Likewise as soon as a list has another length.
+    lists : tuple of (list, tuple)
+        Likewise as soon as a list has other items.
     variables : tuple of (ContextVar, object)
         Likewise for the values of context variables.
     steps : tuple of (int, int, dict)
@@ -137,10 +138,10 @@ cdef class Shortcut:
 
     cdef Executor executor
     cdef Guard guard
-    cdef Py_ssize_t input_count, item_count, length_count, variable_count, check_count, step_count
+    cdef Py_ssize_t input_count, item_count, list_count, variable_count, check_count, step_count
     cdef Input inputs[MOST_INPUTS]
     cdef Item* items
-    cdef Length* lengths
+    cdef Members* lists
     cdef Variable* variables
     cdef Check* checks
     cdef Step* steps
@@ -155,18 +156,18 @@ cdef class Shortcut:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
         self.executor, self.guard, self.result, self.written = executor, guard, result, written
         self.held = (inputs, watched, options, lists, variables, steps)  # what the pointers lead to
-        self.item_count, self.length_count = len(watched) + len(options), len(lists)
+        self.item_count, self.list_count = len(watched) + len(options), len(lists)
         self.input_count, self.variable_count, self.check_count = len(inputs), len(variables), len(checks)
         self.step_count = len(steps)
         self.items = <Item*> _room(self.item_count, sizeof(Item))
-        self.lengths = <Length*> _room(self.length_count, sizeof(Length))
+        self.lists = <Members*> _room(self.list_count, sizeof(Members))
         self.variables = <Variable*> _room(self.variable_count, sizeof(Variable))
         self.checks = <Check*> _room(self.check_count, sizeof(Check))
         self.steps = <Step*> _room(self.step_count, sizeof(Step))
         for i, (holder, key, value) in enumerate((*watched, *options)):
             self.items[i] = Item(<PyObject*> holder, <PyObject*> key, <PyObject*> value, i >= len(watched))
-        for i, (known, length) in enumerate(lists):
-            self.lengths[i] = Length(<PyObject*> known, length)
+        for i, (known, items) in enumerate(lists):
+            self.lists[i] = Members(<PyObject*> known, <PyObject*> items)
         for i, (variable, value) in enumerate(variables):
             self.variables[i] = Variable(<PyObject*> variable, <PyObject*> value)
         for i, (number, classes, ignored) in enumerate(checks):
@@ -180,7 +181,7 @@ cdef class Shortcut:
 
     def __dealloc__(self):
         PyMem_Free(self.items)
-        PyMem_Free(self.lengths)
+        PyMem_Free(self.lists)
         PyMem_Free(self.variables)
         PyMem_Free(self.checks)
         PyMem_Free(self.steps)
@@ -196,8 +197,8 @@ cdef class Shortcut:
             value = PyDict_GetItem(<object> self.items[i].holder, <object> self.items[i].key)
             if value != self.items[i].value and not (self.items[i].by_equality and same(value, <object> self.items[i].value)):
                 return False
-        for i in range(self.length_count):
-            if PyList_GET_SIZE(<object> self.lengths[i].known) != self.lengths[i].length:
+        for i in range(self.list_count):
+            if not same_items(<list> self.lists[i].known, <tuple> self.lists[i].items):
                 return False
         for i in range(len(self.written)):
             if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> self.written[i]):
@@ -296,6 +297,16 @@ cdef void* _room(Py_ssize_t count, size_t size) except NULL:
 
 cdef bint same(PyObject* value, object known):
     return value != NULL and type(<object> value) is type(known) and <object> value == known
+
+
+cdef bint same_items(list known, tuple items) noexcept:
+    cdef Py_ssize_t i
+    if PyList_GET_SIZE(known) != PyTuple_GET_SIZE(items):
+        return False
+    for i in range(PyTuple_GET_SIZE(items)):
+        if PyList_GET_ITEM(known, i) != PyTuple_GET_ITEM(items, i):
+            return False
+    return True
 
 
 cdef double read(cnp.ndarray number) noexcept:

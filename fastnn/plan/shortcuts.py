@@ -12,6 +12,8 @@ from fastnn.random import seeding
 from .compiled import Compiled
 from .program import shortcut
 
+MOST_DIMENSIONS = 8  # of an array that compiled code compares
+
 
 def _itself(method: Callable[..., Any]) -> Callable[..., Any]:
     return method
@@ -29,6 +31,8 @@ def shortcut_of(compiled: Compiled, lock: Any) -> Any:
     program, update = compiled.program, compiled.update
     graph = program.graph
     if shortcut is None or dispatch.observed() or (update is None and len(program.outputs) > 1):
+        return None
+    if any(array.ndim > MOST_DIMENSIONS for array in (*program.inputs, program.outputs[0])):
         return None
     if not all(check.is_whole and not check.source.is_bound for check in graph.class_checks):
         return None
@@ -48,11 +52,12 @@ def shortcut_of(compiled: Compiled, lock: Any) -> Any:
         watched += [(vars(optimizer), name, getattr(optimizer, name)) for name in ("state", "param_groups")]
         watched += [(group, "params", group["params"]) for group in groups]
         watched += [(optimizer.state, parameter, state) for parameter, state in optimizer.state.items()]
-        lists = tuple([(group["params"], len(group["params"])) for group in groups])
+        lists = tuple([(group["params"], tuple(group["params"])) for group in groups])
     numbers = {id(value): number for number, value in enumerate(graph.inputs)}
     checks = [(numbers[id(check.source)], check.classes, check.ignored) for check in graph.class_checks]
     variables = [(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]
-    return shortcut.Shortcut(
+    made = shortcut.Shortcut(
         program.executor, lock, tuple(program.inputs), program.outputs[0], tuple(checks), tuple(watched), options, lists,
         tuple(variables), steps, tuple(compiled.written),
     )  # fmt: skip
+    return made if compiled.is_current() else None  # another thread may have changed something while the program ran

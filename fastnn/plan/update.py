@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from fastnn.autograd import Tensor
@@ -10,6 +11,8 @@ from fastnn.optim import Optimizer
 
 from .graph import Graph, Node, Value
 from .program import Program
+
+UNCHANGING = (int, float, bool, type(None))  # types of options that are other ones where they are other objects
 
 
 class Update:
@@ -81,7 +84,7 @@ class Update:
             for parameter, group, node in self.members:
                 attributes = self.optimizer.rule(parameter, group).attributes
                 for index, value in enumerate(attributes):
-                    if value is not node.attributes[index]:
+                    if value is not node.attributes[index] or type(value) not in UNCHANGING:
                         program.set_attribute(node, index, value)
             self._options = self._current_options()
         return likely
@@ -124,6 +127,6 @@ class Update:
     def _current_options(self) -> list[dict[str, Any]]:
         """The options of each group, as they are now."""
         return [
-            {key: list(value) if isinstance(value, list) else value for key, value in group.items()} | {"params": None}
+            {key: copy(value) for key, value in group.items() if key != "params"} | {"params": None}
             for group in self.optimizer.param_groups
         ]

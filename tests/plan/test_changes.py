@@ -9,6 +9,7 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import dispatch, nn, optim
+from fastnn.plan.compiled import Compiled
 from fastnn.training import train_step
 
 from .networks import assert_same_state, batches, multilayer_perceptron, twins
@@ -261,3 +262,63 @@ def test_a_module_that_is_made_meanwhile_changes_no_plan():
     nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.3))
     plan.step(x, y)
     assert list(plan._compiled.values()) == [before]
+
+
+def test_another_parameter_in_the_place_of_one_is_seen():
+    model, _, shape = twins("mlp")
+    optimizer = optim.SGD([model[0].weight], lr=0.1)
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optimizer)
+    ((x, y),) = batches(shape, [5])
+    for _ in range(3):
+        plan.step(x, y)
+    first, second = (layer.weight.numpy().copy() for layer in (model[0], model[2]))
+    optimizer.param_groups[0]["params"][0] = model[2].weight
+    plan.step(x, y)
+    np.testing.assert_array_equal(model[0].weight.numpy(), first)
+    assert (model[2].weight.numpy() != second).any()
+
+
+def test_an_option_that_is_an_array_may_change_in_place():
+    model, _, shape = twins("mlp")
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    plan.optimizer.param_groups[0]["lr"] = rate = np.array(0.1)
+    ((x, y),) = batches(shape, [5])
+    for _ in range(3):
+        plan.step(x, y)
+    before = model[0].weight.numpy().copy()
+    rate[...] = 0
+    plan.step(x, y)
+    np.testing.assert_array_equal(model[0].weight.numpy(), before)
+
+
+def test_a_wrong_option_leaves_the_right_one_in_place():
+    model, twin, shape = twins("mlp")
+    plans = [fastnn.compile(m, nn.CrossEntropyLoss(), optim.SGD(m.parameters(), lr=0.1)) for m in (model, twin)]
+    ((x, y),) = batches(shape, [5])
+    for _ in range(3):
+        assert plans[0].step(x, y) == plans[1].step(x, y)
+    (group,) = plans[0].optimizer.param_groups
+    rate, group["lr"] = group["lr"], "fast"
+    with pytest.raises(TypeError):
+        plans[0].step(x, y)
+    group["lr"] = rate
+    for _ in range(3):
+        assert plans[0].step(x, y) == plans[1].step(x, y)
+
+
+def test_what_another_thread_changes_while_a_plan_runs_is_seen(monkeypatch):
+    model, _, shape = twins("mlp")
+    plan = fastnn.compile(model)
+    ((x, _),) = batches(shape, [5])
+    plan.predict(x)
+    run = Compiled.run
+
+    def run_and_change(compiled):
+        likely = run(compiled)
+        model[0].weight = nn.Parameter(np.ones_like(model[0].weight.numpy()))
+        return likely
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Compiled, "run", run_and_change)
+        plan.predict(np.asfortranarray(x))
+    np.testing.assert_allclose(plan.predict(x), model(fastnn.tensor(x)).numpy(), atol=1e-12)
