@@ -41,7 +41,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 
 def rows_in(order: Any, count: int) -> np.ndarray:
     """Numbers of rows, at least one, each below ``count``."""
-    rows = checks.index_array("order", order)
+    rows = np.array(checks.index_array("order", order))  # a copy: kernels trust rows that were checked
     if rows.ndim != 1 or len(rows) == 0:
         raise ValueError(f"order: expected one dimension and at least one row, got shape {rows.shape}")
     if rows.min() < 0 or rows.max() >= count:

@@ -163,7 +163,7 @@ class Plan:
         Parameters
         ----------
         X, Y : array
-            As many rows each. ``X`` is not copied where it need not be converted.
+            As many rows each. Floats are not copied where they need not be converted.
         batch_size : int
 
         Returns
@@ -184,11 +184,11 @@ class Plan:
         """
         self._need("epoch", loss=self.loss, optimizer=self.optimizer)
         X, Y = (np.ascontiguousarray(self._array(name, value)) for name, value in (("X", X), ("Y", Y)))
-        Y = Y.copy() if Y.dtype.kind == "i" else Y  # kernels trust classes that were checked
+        X, Y = (array.copy() if array.dtype.kind == "i" else array for array in (X, Y))  # kernels trust classes that were checked
         batch_size = checks.integer("batch_size", batch_size, 1)
         if X.ndim == 0 or Y.ndim == 0 or len(X) != len(Y) or len(X) == 0:
             raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
-        programs: dict[Any, Compiled] = {}  # with which all rows of Y were checked
+        programs: dict[Any, Compiled] = {}  # with which all rows were checked
 
         def run(order: Any) -> float:
             order, total, first = rows_in(order, len(X)), 0.0, 0
@@ -200,6 +200,7 @@ class Plan:
                     if compiled is None or not compiled.is_current():
                         compiled = self._find("step", *[np.empty((size, *array.shape[1:]), array.dtype) for array in (X, Y)])
                         if compiled.checks_rows:  # before any row is used
+                            compiled.check("X", 0, X)
                             compiled.check("Y", 1, Y)
                         programs[key] = compiled
                     loss, rows = self._run_rows(compiled, X, Y, order[first:], size)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import fastnn
+import fastnn.functional as F
 from fastnn import dispatch, nn, optim
+from fastnn.plan.checked import rows_in
 
 from .networks import MODELS, assert_same_state, batches, twins
 
@@ -201,3 +203,44 @@ def test_a_child_born_while_a_plan_runs_can_use_it():
         os._exit(0 if np.isfinite(plan.predict(x[:3])).all() else 1)
     running.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_many_dimensions():
+    shape = (1, 2, 1, 2, 1, 2, 1, 2, 1, 3)
+    model = nn.Linear(3, 2)
+    x, y = np.linspace(-1, 1, 48, dtype=np.float32).reshape(shape), np.zeros((*shape[:-1], 2), np.float32)
+    plan = fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+    losses = [plan.step(x, y) for _ in range(4)]
+    assert losses == sorted(losses, reverse=True)
+    for _ in range(3):
+        np.testing.assert_allclose(plan.predict(x), model(fastnn.tensor(x)).numpy(), atol=1e-6)
+
+
+class Codes(nn.Module):
+    """Its loss takes classes from the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = nn.Parameter(np.zeros((4, 3), np.float32))
+
+    def forward(self, x):
+        return F.cross_entropy(self.scores, x)
+
+
+def test_classes_among_the_inputs_of_an_epoch_are_checked_and_kept():
+    model = Codes()
+    plan = fastnn.compile(model, lambda loss, y: loss + y.sum(), optim.SGD(model.parameters(), lr=0.0))
+    X, Y = np.arange(16) % 3, np.zeros(16, np.float32)
+    run = plan.epochs(X, Y, batch_size=4)
+    expected = run(np.arange(16))
+    X[5] = 2**40
+    assert run(np.arange(16)) == expected
+    with pytest.raises(ValueError, match=f"X: .*{2**40}"):
+        plan.epoch(X, Y, batch_size=4)
+
+
+def test_the_order_of_an_epoch_is_kept():
+    order = np.arange(5)
+    rows = rows_in(order, 5)
+    order[0] = 10**9
+    assert rows.tolist() == [0, 1, 2, 3, 4]
