@@ -155,6 +155,25 @@ def test_loops_have_entries_for_plans(dtype, rng):
     np.testing.assert_array_equal(y, swish(a, beta=0.5))
 
 
+@pytest.mark.skipif("numba" not in BACKENDS, reason="only Numba keeps files")
+def test_in_a_plan_where_no_file_can_be_written(monkeypatch, tmp_path):
+    from fastnn.kernels import numba_support
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba_support, "cache_folder", lambda: str(tmp_path / "file" / "folder"))
+
+    @fastnn.operator
+    def shifted(x):
+        return x + 0.25
+
+    class Shifted(nn.Module):
+        def forward(self, x):
+            return shifted(x)
+
+    x = np.ones((3, 2), np.float32)
+    np.testing.assert_array_equal(fastnn.compile(Shifted()).predict(x), x + 0.25)
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="line 3"):
 

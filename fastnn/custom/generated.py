@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -18,19 +19,21 @@ def generated_module(name: str, text: str) -> ModuleType:
     ``text``: machine code of anything else is never found.
     """
     support = importlib.import_module("fastnn.kernels.numba_support")
-    file = Path(support.cache_folder()) / "operators" / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
+    stem = f"{name[:64]}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    file = Path(support.cache_folder()) / "operators" / f"{stem}.py"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists():
-            new = file.with_suffix(f".{os.getpid()}")
+            new = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
             new.write_text(text, encoding="utf-8")
             new.replace(file)
-        specification = importlib.util.spec_from_file_location(f"fastnn_operator_{file.stem}", file)
+        specification = importlib.util.spec_from_file_location(f"fastnn_operator_{stem}", file)
         assert specification is not None and specification.loader is not None
         module = importlib.util.module_from_spec(specification)
         sys.modules[module.__name__] = module  # Numba finds the functions of its files by their module's name
         specification.loader.exec_module(module)
     except OSError:
-        module = ModuleType(f"fastnn_operator_{name}")
+        module = ModuleType(f"fastnn_operator_{stem}")
+        sys.modules[module.__name__] = module  # entries import its functions
         exec(compile(text, "<fastnn.operator>", "exec"), vars(module))
     return module
