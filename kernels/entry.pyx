@@ -44,7 +44,10 @@ cdef class Kernel:
 
     cdef bint is_float32(self, PyObject** values) noexcept:
         """Whether the entry for float32 is wanted: by the first argument, which is an array in every kernel."""
-        return is_array(values[0]) and cnp.PyArray_TYPE(<cnp.ndarray> values[0]) == cnp.NPY_FLOAT32
+        return (
+            (is_array(values[0]) or cnp.PyArray_Check(<object> values[0]))
+            and cnp.PyArray_TYPE(<cnp.ndarray> values[0]) == cnp.NPY_FLOAT32
+        )
 
     cdef int take(self, Argument64* argument, int index, PyObject* value, Py_ssize_t* room) except -1:
         """Fill in one argument; ``room`` for MOST_NUMBERS keeps the numbers of a tuple."""
