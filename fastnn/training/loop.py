@@ -141,6 +141,8 @@ def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, met
                     run.logs |= _held_out_logs(plan, held_out, metric, together)
                 run.epoch += 1
                 _tell(listeners, "on_epoch_end", run)
+                if together is not None:
+                    run.stop = together.one_stops(run.stop)
         except BaseException as error:
             if together is not None and together.size > 1:
                 together.fail()

@@ -129,6 +129,12 @@ class DataParallel:
         """The first process's numbers of these names, for all."""
         return dict(zip(names, self.same(np.array([logs.get(name, 0.0) for name in names])).tolist(), strict=True))
 
+    def one_stops(self, stop: bool) -> bool:
+        """Whether any process wants to stop: all do then, since none can go on alone."""
+        wishes = np.empty(1)
+        self._comm.Allreduce(np.array([float(stop)]), wishes)
+        return bool(wishes[0])
+
     def fail(self) -> NoReturn:
         """End all processes, since the others wait for this one: called where an exception is handled."""
         traceback.print_exc()

@@ -13,7 +13,7 @@ import pytest
 import fastnn
 from fastnn import distributed, nn, optim
 from fastnn.cli import main
-from fastnn.training import DataParallel
+from fastnn.training import Callback, DataParallel
 
 
 class Team:
@@ -151,6 +151,27 @@ def test_statistics_are_averaged():
     np.testing.assert_allclose(one["1.running_var"], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("who", [0, 1])
+def test_one_that_stops_stops_all(who):
+    lock = threading.Lock()
+
+    class Stop(Callback):
+        def __init__(self, team):
+            self.team = team
+
+        def on_epoch_end(self, run):
+            if run.epoch == 2 and self.team.Get_rank() == who:
+                run.stop = True
+
+    def work(team):
+        with lock:
+            plan = make()
+        x, y = data(np.random.default_rng(0))
+        return plan.fit(x, y, epochs=4, batch_size=10, progress=False, comm=team, callbacks=[Stop(team)]).epochs
+
+    assert Team(2).run(work) == [2, 2]
+
+
 def test_one_that_fails_ends_all(capsys):
     lock = threading.Lock()
 
@@ -203,11 +224,14 @@ def test_mpiexec_without_mpi4py_is_told(monkeypatch, capsys):
 # under mpiexec
 
 PROGRAM = """
+import os
+import signal
 import sys
 import numpy as np
 from mpi4py import MPI
 import fastnn
 from fastnn import nn, optim
+from fastnn.training import Callback
 comm = MPI.COMM_WORLD
 fastnn.manual_seed(comm.Get_rank())
 model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
@@ -216,7 +240,15 @@ rng = np.random.default_rng(0)
 x, y = rng.standard_normal((50, 6)), rng.integers(0, 3, 50)
 if sys.argv[2] == "fail" and comm.Get_rank() == 1:
     y[-1] = 7
-plan.fit(x, y, epochs=2, batch_size=10, rng=1, progress=False, comm=comm)
+class Checkpoint(Callback):
+    def on_epoch_end(self, run):
+        if run.is_first:
+            fastnn.save(model.state_dict(), sys.argv[1] + "/last.safetensors")
+        elif sys.argv[2] == "die" and run.epoch == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+callbacks = [Checkpoint()] if sys.argv[2] == "die" else []
+epochs = 100 if callbacks else 2
+plan.fit(x, y, epochs=epochs, batch_size=10, rng=1, progress=False, comm=comm, callbacks=callbacks)
 np.savez(sys.argv[1] + f"/{comm.Get_rank()}.npz", **model.state_dict())
 """
 
@@ -253,6 +285,17 @@ def test_an_mpi_process_that_fails_ends_the_job(tmp_path):
     assert done.returncode != 0
     assert "process 1 of 2 failed" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_mpi_process_that_is_killed_ends_the_job_and_leaves_the_last_checkpoint(tmp_path):
+    pytest.importorskip("safetensors")
+    done = mpiexec(sys.executable, "-c", PROGRAM, str(tmp_path), "die")
+    assert done.returncode != 0
+    weights = fastnn.load(tmp_path / "last.safetensors")
+    assert {name: value.shape for name, value in weights.items()} == {
+        "0.weight": (8, 6), "0.bias": (8,), "2.weight": (3, 8), "2.bias": (3,),
+    }  # fmt: skip
+    assert not list(tmp_path.glob("*.npz"))
 
 
 def test_the_command_under_mpiexec(tmp_path):
