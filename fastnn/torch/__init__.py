@@ -38,6 +38,8 @@ def as_function(model: nn.Module | Plan) -> Block:
     ------
     TypeError
         Where ``model`` is no fastnn module or plan, or an argument of the call no dense tensor on the CPU.
+    ValueError
+        In a call, where model and block no longer share memory: ``load_state_dict(assign=True)``, a parameter that was replaced.
 
     Examples
     --------
@@ -69,10 +71,19 @@ class Block(torch.nn.Module):
         super().__init__()
         self.__dict__.update(model=model, plan=plan)  # not among torch's modules
         _mirror(model, self, {})
+        self.__dict__["_places"] = self._memory()
         self.train(model.training)
+
+    def _memory(self) -> list[tuple[str, int, int]]:
+        """Where the model and the block have each parameter and buffer; the block keeps the array alive, so its id tells."""
+        mirrored = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        own = (*self.model.named_parameters(), *self.model.named_buffers())
+        return [(name, id(tensor.numpy()), mirrored[name].data_ptr()) for name, tensor in own]
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """What the model computes of dense tensors on the CPU, as a tensor over the model's result."""
+        if self._memory() != self._places:
+            raise ValueError("the block and its model no longer share memory, since one was given other arrays; make a new block")
         for index, value in enumerate(inputs):
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"inputs[{index}]: expected a torch Tensor, got {type(value).__name__}")
@@ -94,8 +105,20 @@ class Block(torch.nn.Module):
         self.model.train(mode)
         return self
 
+    def __reduce__(self) -> Any:  # a copy mirrors a copy of the model
+        frozen = [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
+        return _copied, (self.model if self.plan is None else self.plan, frozen)
+
     def _apply(self, *args: Any, **options: Any) -> Any:
         raise TypeError("the block shares its model's memory; convert the fastnn model (model.double()) and make a new block")
+
+
+def _copied(model: nn.Module | Plan, frozen: Sequence[str]) -> Block:
+    """A block of which torch does not train the ``frozen`` parameters."""
+    block = as_function(model)
+    for name, parameter in block.named_parameters():
+        parameter.requires_grad = name not in frozen
+    return block
 
 
 def _mirror(model: nn.Module, target: torch.nn.Module, known: dict[int, torch.nn.Parameter]) -> None:

@@ -1,5 +1,8 @@
 """fastnn models inside torch programs."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -82,6 +85,39 @@ def test_memory_is_shared():
     y = bridge.as_function(Spy())(x)
     assert np.shares_memory(seen[0], x.numpy())
     assert np.shares_memory(seen[1], y.numpy())
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: fastnn.compile(model)], ids=["model", "plan"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda block: pickle.loads(pickle.dumps(block))], ids=["deepcopy", "pickle"])
+def test_a_copy_mirrors_a_model_of_its_own(wrap, copied):
+    block = torch.nn.Sequential(bridge.as_function(wrap(network())).eval())
+    block[0].get_parameter("0.bias").requires_grad = False
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    other, before = copied(block), block(x)
+    assert [p.requires_grad for p in other.parameters()] == [p.requires_grad for p in block.parameters()]
+    np.testing.assert_array_equal(other(x).detach(), before.detach())
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    np.testing.assert_array_equal(other(x).detach(), 0.5)  # sigmoid(0)
+    np.testing.assert_array_equal(block(x).detach(), before.detach())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda block: block.load_state_dict({name: value.clone() for name, value in block.state_dict().items()}, assign=True),
+        lambda block: setattr(block.model, "weight", nn.Parameter(np.zeros((2, 3), np.float32))),
+        lambda block: block.model.double(),
+        lambda block: setattr(block.bias, "data", torch.zeros(2)),
+    ],
+    ids=["load_state_dict(assign=True)", "a parameter replaced", "converted", "data replaced"],
+)
+def test_memory_that_is_no_longer_shared_is_refused(change):
+    block = bridge.as_function(nn.Linear(3, 2))
+    change(block)
+    with pytest.raises(ValueError, match="no longer share memory"):
+        block(torch.ones(1, 3))
 
 
 def test_a_fastnn_optimiser_trains_the_block_from_torch_gradients():
