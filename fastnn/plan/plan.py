@@ -90,7 +90,7 @@ class Plan:
         value = CHECKS[name](value)
         with self._lock:
             object.__setattr__(self, name, value)
-            self._compiled.clear()
+            self._compiled = OrderedDict()
             self._step_shortcut = self._predict_shortcut = None
 
     # what users call
@@ -189,10 +189,16 @@ class Plan:
         if X.ndim == 0 or Y.ndim == 0 or len(X) != len(Y) or len(X) == 0:
             raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
         programs: dict[Any, Compiled] = {}  # with which all rows were checked
+        found_in = self._compiled
 
         def run(order: Any) -> float:
+            nonlocal found_in
             order, total, first = rows_in(order, len(X)), 0.0, 0
             with self._lock:
+                if found_in is not self._compiled:  # the plan has another model, loss, optimiser or limit
+                    self._need("epoch", loss=self.loss, optimizer=self.optimizer)
+                    programs.clear()
+                    found_in = self._compiled
                 while first < len(order):
                     size = min(batch_size, len(order) - first)
                     key = size, dispatch.current_backends.get()

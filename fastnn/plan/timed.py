@@ -56,8 +56,10 @@ class TimedCalls:
         getattr(self._plan, self._kind)(*self._arrays)
 
     def __enter__(self) -> TimedCalls:
-        self._program.executor.watch(self.stamps)
+        with self._plan._lock:  # not while another thread runs it
+            self._program.executor.watch(self.stamps)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._program.executor.watch(None)
+        with self._plan._lock:
+            self._program.executor.watch(None)

@@ -322,3 +322,19 @@ def test_what_another_thread_changes_while_a_plan_runs_is_seen(monkeypatch):
         patch.setattr(Compiled, "run", run_and_change)
         plan.predict(np.asfortranarray(x))
     np.testing.assert_allclose(plan.predict(x), model(fastnn.tensor(x)).numpy(), atol=1e-12)
+
+
+def test_many_epochs_see_another_model_and_loss():
+    model, twin, shape = twins("mlp")
+    ((x, y),) = batches(shape, [12])
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    run, order = plan.epochs(x, y, batch_size=5), np.arange(12)
+    first = run(order)
+    trained = {name: value.copy() for name, value in model.state_dict().items()}
+    plan.model, plan.optimizer = twin, optim.SGD(twin.parameters(), lr=0.1)
+    assert run(order) == first
+    assert_same_state(model.state_dict(), trained)
+    assert_same_state(twin.state_dict(), trained)
+    plan.loss = None
+    with pytest.raises(ValueError, match="loss"):
+        run(order)
