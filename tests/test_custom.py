@@ -155,6 +155,32 @@ def test_loops_have_entries_for_plans(dtype, rng):
     np.testing.assert_array_equal(y, swish(a, beta=0.5))
 
 
+def one(x):
+    return 1.0
+
+
+@fastnn.operator(derivative=one)
+def limited(x):
+    if x > 2:
+        raise ValueError("more than two")
+    return x
+
+
+class Limited(nn.Module):
+    def forward(self, x):
+        return limited(x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_exceptions_leave_plans(backend):
+    with fastnn.use_backend(backend):
+        plan, x = fastnn.compile(Limited()), np.ones((3, 2), np.float32)
+        for _ in range(3):
+            np.testing.assert_array_equal(plan.predict(x), x)
+            with pytest.raises(ValueError, match="more than two"):
+                plan.predict(3 * x)
+
+
 @pytest.mark.skipif("numba" not in BACKENDS, reason="only Numba keeps files")
 def test_in_a_plan_where_no_file_can_be_written(monkeypatch, tmp_path):
     from fastnn.kernels import numba_support

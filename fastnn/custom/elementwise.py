@@ -37,6 +37,7 @@ class UserOperator(GeneratedOperator):
 
     kernels: dict[str, Callable[[], Callable[..., Any] | None]]
     loops: Callable[[], ModuleType]
+    raises: bool  # so that only Python can call it
     calls: tuple[tuple[str, tuple[int, ...]], ...]
 
     def kernel(self, backend: str) -> Callable[..., Any] | None:
@@ -47,8 +48,9 @@ class UserOperator(GeneratedOperator):
         return self._kernels[backend]
 
     def entry(self, inputs: Sequence[np.ndarray | None], attributes: Sequence[Any]) -> Callable[..., Any] | None:
-        """A kernel for arrays of one shape, and numbers that are floats."""
-        if len({a.shape for a in inputs if a is not None}) > 1 or not all(type(number) is float for number in attributes):
+        """A kernel for arrays of one shape, and numbers that are floats, of functions that never raise."""
+        shapes = {array.shape for array in inputs if array is not None}
+        if self.raises or len(shapes) > 1 or not all(type(number) is float for number in attributes):
             return None
         assert inputs[0] is not None
         kinds = ("array",) * len(inputs) + ("float",) * len(attributes) + ("array",) * len(self.outputs)
@@ -164,7 +166,8 @@ def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | Non
     """The operator and its backward operator, with their kernels still to be made."""
     name, count, attributes = function.__name__, len(source.arrays), tuple(source.numbers)
     params = tuple([f"{a}__in" for a in source.arrays])  # whatever they are called, not as the output is
-    texts = _texts(source, None if derivative is None else _Source(derivative))
+    slope = None if derivative is None else _Source(derivative)
+    texts = _texts(source, slope)
 
     def shape(*described: Any) -> tuple[tuple[int, ...], ...]:
         return (np.broadcast_shapes(*described[:count]),)
@@ -184,6 +187,7 @@ def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | Non
     module = functools.cache(functools.partial(_numba_module, name, texts, source))
     given = tuple(range(count + len(attributes)))  # after these come the outputs
     forward.loops = parts["backward"].loops = module
+    forward.raises = parts["backward"].raises = any(_may_raise(s.tree) for s in (source, slope) if s is not None)
     forward.calls = (("run__", (*given, len(given))),)
     parts["backward"].calls = tuple(
         [(f"run__{number}", (0, *[i + 1 for i in given], len(given) + 1 + number)) for number in range(count)]
@@ -198,6 +202,11 @@ def _operator(function: Callable[..., Any], derivative: Callable[..., Any] | Non
         "numba": lambda: functools.partial(_numba_backward, module, count) if has_numba() else None,
     }
     return forward
+
+
+def _may_raise(tree: ast.AST) -> bool:
+    """Whether a function has exceptions; arithmetic and math give infinity or NaN instead."""
+    return any(isinstance(node, (ast.Raise, ast.Assert, ast.Subscript)) for node in ast.walk(tree))
 
 
 def _texts(source: _Source, derivative: _Source | None) -> Callable[..., str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -12,8 +13,11 @@ from pathlib import Path
 from types import ModuleType
 
 
+@functools.cache
 def generated_module(name: str, text: str) -> ModuleType:
     """The module with the source ``text``, from Numba's cache folder; without a file where no folder can be written to.
+
+    It stays for good, since plans have the addresses of its machine code.
 
     The folder's name is the hash of Numba's version, the processor's level and the sources that the code may call, the file's that of
     ``text``: machine code of anything else is never found.
