@@ -240,6 +240,25 @@ def test_jacobian_is_in_numerator_layout(rng):
     assert jacobian(lambda x: x.reshape(6), rng.standard_normal((2, 3))).shape == (6, 2, 3)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (3,), (2, 1)], ids=str)
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"])
+def test_vjp_adds_up_over_broadcast_dimensions(name, shape, rng):
+    function = getattr(F, name)
+    a, b = rng.uniform(0.5, 2, (2, 3)), rng.uniform(0.5, 2, shape)
+    for _ in range(2):  # the second one is remembered
+        for arrays in ((a, b), (b, a)):
+            leaves = [tensor(array, requires_grad=True) for array in arrays]
+            function(*leaves).sum().backward()
+            y, pullback = vjp(function, *arrays)
+            for found, leaf in zip(pullback(np.ones_like(y)), leaves, strict=True):
+                assert found.shape == leaf.shape
+                np.testing.assert_allclose(found, leaf.grad.numpy(), rtol=1e-12)
+    out = (np.empty_like(a), np.empty_like(b))
+    y, pullback = vjp(function, a, b)
+    for found, expected in zip(pullback(np.ones_like(y), out=out), pullback(np.ones_like(y)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_vjp_any_number_of_times_and_out(rng):
     x, w, b = rng.standard_normal((5, 3)), rng.standard_normal((2, 3)), rng.standard_normal(2)
     y, pullback = vjp(F.linear, x, w, b)

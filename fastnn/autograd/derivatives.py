@@ -164,6 +164,8 @@ def _direct(result: Tensor, inputs: Sequence[Any]) -> recall.Direct | None:
         if number is not None and leaf is not None and parent is not None
     }
     gradients = tuple([by_name.get(name) for name in backward.outputs])
+    if any(known is not None and known[2] != shape for known, shape in zip(gradients, node.gradient_shapes(), strict=True)):
+        return None  # a gradient that has yet to be added up over dimensions that were broadcast
     return recall.Direct(backward, (result.numpy(), y.shape), (*node.saved, *node.attributes), gradients)
 
 

@@ -145,10 +145,17 @@ class OperatorNode(Node):
         for index, (slot, parent) in enumerate(zip(slots, self.parents, strict=True)):
             if slot is not None and parent is not None:
                 wanted[slot] = True
-                if out is not None and self.operator.needs:
+                if out is not None and self.operator.needs and self.gradient_shapes()[slot] == parent.shape:
                     given[slot] = out[index]
         results = dispatch.run(backward, args, given if any(g is not None for g in given) else None, wanted)
         return [None if slot is None else results[slot] for slot in slots]
+
+    def gradient_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that the backward operator computes, before what was broadcast is added up."""
+        backward = self.operator.backward
+        assert backward is not None and self.saved is not None
+        saved = [None if array is None else array.shape for array in self.saved]
+        return backward.shape(*[shape for shape, _ in self.outputs], *saved, *self.attributes)
 
     def release(self) -> None:
         """Drop the saved arrays."""
