@@ -19,16 +19,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import autograd.numpy as anp
 import numpy as np
 from autograd.extend import defvjp_argnums
 from autograd.extend import primitive as traced
-from autograd.tracer import isbox
+from autograd.tracer import getval, isbox
 
 import fastnn
 from fastnn import functional
 
 __all__ = ["primitive"]
 
+Lengths = tuple[int | None, ...]
 _latest = threading.local()  # the pullback of the call that autograd makes a node for next
 
 
@@ -60,14 +62,14 @@ def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     signature = inspect.signature(function)
 
-    def value(*args: Any, **options: Any) -> np.ndarray:
-        places = [place for place, argument in enumerate(args) if isinstance(argument, (np.ndarray, np.generic))]
+    def value(lengths: Lengths, *leaves: Any, **options: Any) -> np.ndarray:
+        places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, (np.ndarray, np.generic))]
 
         def of_arrays(*arrays: Any) -> Any:
             given = dict(zip(places, arrays, strict=True))
-            return function(*[given.get(place, argument) for place, argument in enumerate(args)], **options)
+            return function(*_nested(lengths, [given.get(place, leaf) for place, leaf in enumerate(leaves)]), **options)
 
-        y, pullback = fastnn.vjp(of_arrays, *[args[place] for place in places])
+        y, pullback = fastnn.vjp(of_arrays, *[leaves[place] for place in places])
         _latest.call = y, places, pullback
         return y
 
@@ -81,7 +83,7 @@ def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
             if isbox(dy):
                 raise TypeError(f"{function.__name__}: fastnn's gradients can be taken once, not again")
             gradients = dict(zip(places, pullback(np.asarray(dy, y.dtype)), strict=True))
-            return [gradients[place] for place in wanted]
+            return [gradients[argument - 1] for argument in wanted]  # the first argument is the lengths
 
         return pull
 
@@ -90,15 +92,38 @@ def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **params: Any) -> Any:
-        if not any(map(isbox, (*args, *params.values()))):
+        if not any(map(_is_traced, (*args, *params.values()))):
             return function(*args, **params)
         bound = signature.bind(*args, **params)
         for name, option in bound.kwargs.items():
-            if isbox(option):
+            if _is_traced(option):
                 raise TypeError(f"{name}: an argument that can only be given by name has no gradient here")
-        return node(*bound.args, **bound.kwargs)
+        return node(*_flat(bound.args), **bound.kwargs)
 
     return call
+
+
+def _is_traced(argument: Any) -> bool:
+    """Whether autograd follows an argument, or an element of a sequence."""
+    return isbox(argument) or (isinstance(argument, (list, tuple)) and any(map(isbox, argument)))
+
+
+def _flat(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The lengths of traced sequences (None for other arguments), then all arguments, with the sequences spread out."""
+    lengths: list[int | None] = []
+    leaves: list[Any] = []
+    for argument in args:
+        is_sequence = _is_traced(argument) and isinstance(getval(argument), (list, tuple))
+        lengths.append(len(argument) if is_sequence else None)
+        leaves.extend(argument if is_sequence else [argument])
+    arrays = [anp.array(leaf) if isbox(leaf) and isinstance(getval(leaf), float) else leaf for leaf in leaves]
+    return tuple(lengths), *arrays
+
+
+def _nested(lengths: Lengths, leaves: list[Any]) -> list[Any]:
+    """The arguments as they were before they were spread out."""
+    rest = iter(leaves)
+    return [next(rest) if length is None else [next(rest) for _ in range(length)] for length in lengths]
 
 
 def __getattr__(name: str) -> Any:

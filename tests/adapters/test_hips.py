@@ -53,6 +53,17 @@ def test_plain_arrays_pass_through(rng):
         _ = F.no_such_functional
 
 
+def test_sequences_and_numbers(rng):
+    a, b = rng.standard_normal((2, 3)), rng.standard_normal((2, 4))
+    check_grads(lambda a: F.cat([a, b, a * 2], 1), modes=["rev"], order=1)(a)
+    check_grads(lambda pair: anp.sin(F.cat(pair, 1)), modes=["rev"], order=1)([a, b])
+    check_grads(lambda number: F.multiply(a, number), modes=["rev"], order=1)(2.0)
+    gradient = autograd.grad(lambda number: anp.sum(F.multiply(a, number)))(2.0)
+    assert gradient == pytest.approx(a.sum(), rel=1e-12)
+    with pytest.raises(TypeError, match="eps: an argument that can only be given by name"):
+        autograd.grad(lambda eps: anp.sum(F.primitive(lambda x, *, eps: x + eps)(a, eps=eps)))(0.5)
+
+
 def test_float32_stays(rng):
     w = rng.standard_normal((2, 3)).astype(np.float32)
     gradient = autograd.grad(lambda w: anp.sum(F.linear(np.ones((4, 3), np.float32), w)))(w)
