@@ -223,7 +223,12 @@ cdef class Shortcut:
             (<dict> step.state)["step"] = count
             if step.call >= 0:
                 self.executor.set(step.call, step.argument, count)
-        return self.executor.step()
+        try:
+            return self.executor.step()
+        except BaseException:
+            for i in range(self.step_count):  # a step that fails is none
+                (<dict> self.steps[i].state)["step"] -= 1
+            raise
 
     def step(self, x, y):
         """The loss, or None where the call is another one."""

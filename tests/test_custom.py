@@ -167,8 +167,12 @@ def limited(x):
 
 
 class Limited(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(np.ones((2, 2), np.float32))
+
     def forward(self, x):
-        return limited(x)
+        return limited(fastnn.matmul(x, self.weight) * 0.5)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -179,6 +183,24 @@ def test_exceptions_leave_plans(backend):
             np.testing.assert_array_equal(plan.predict(x), x)
             with pytest.raises(ValueError, match="more than two"):
                 plan.predict(3 * x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rows", [3, 20_000], ids=["", "without the GIL"])
+def test_steps_that_fail_are_none(backend, rows):
+    rows = 3 if backend == "reference" else rows
+    x, y = np.ones((rows, 2), np.float32), np.zeros((rows, 2), np.float32)
+    with fastnn.use_backend(backend):
+        plans = []
+        for _ in range(2):
+            model = Limited()
+            plans.append(fastnn.compile(model, nn.MSELoss(), optim.Adam(model.parameters(), lr=0.01)))
+        for _ in range(4):
+            for train in (plans[0].step, plans[0].epoch):
+                with pytest.raises(ValueError, match="more than two"):
+                    train(9 * x, y)
+            assert plans[0].step(x, y) == plans[1].step(x, y)
+    assert [state["step"] for plan in plans for state in plan.optimizer.state.values()] == [4, 4]
 
 
 @pytest.mark.skipif("numba" not in BACKENDS, reason="only Numba keeps files")

@@ -129,7 +129,12 @@ class Compiled:
         """
         self.check_written()
         likely = self._has_run if self.update is None else self.update.next_step(self.program)
-        self.program.run()
+        try:
+            self.program.run()
+        except BaseException:
+            if self.update is not None:  # a step that fails is none
+                self.update.count(self.program, -1)
+            raise
         self._has_run = True
         return likely
 
