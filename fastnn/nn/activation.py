@@ -10,7 +10,8 @@ from fastnn import functional as F
 from fastnn.functional import checks
 
 from .linear import float_dtype, refuse_device
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 
 def _refuse_inplace(inplace: bool) -> None:

@@ -11,7 +11,8 @@ from fastnn import functional as F
 from fastnn.functional import checks
 from fastnn.random import generator
 
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 
 def refuse_device(device: Any) -> None:

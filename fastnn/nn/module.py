@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,51 +11,10 @@ from fastnn import dispatch
 from fastnn.autograd import Tensor, note_change
 from fastnn.functional import checks
 
-
-class Parameter(Tensor):
-    """A Tensor that a Module registers as its own when it is assigned to an attribute.
-
-    Parameters
-    ----------
-    data : array or Tensor
-        Shares memory with it.
-    requires_grad : bool
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad)
-
-    def __repr__(self) -> str:
-        return "Parameter containing:\n" + super().__repr__()
-
-
-class LoadResult(NamedTuple):
-    """What ``load_state_dict(strict=False)`` did not find a partner for."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
+from .parameter import Parameter
+from .state import LoadResult, load_state
 
 TABLES = ("_parameters", "_buffers", "_modules")
-
-
-def _fitting(key: str, value: Any, target: np.ndarray) -> np.ndarray:
-    """A copy of ``value`` in the dtype of ``target``, which it is to be written to."""
-    array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(key, value)
-    checks.check_shape(key, array, target.shape)
-    if array.dtype.kind not in ("biuf" if target.dtype.kind == "f" else "biu"):
-        raise TypeError(f"{key}: expected {'numbers' if target.dtype.kind == 'f' else 'integers'}, got dtype {array.dtype}")
-    if not target.flags.writeable:
-        raise ValueError(f"{key}: the memory of this parameter or buffer is read-only")
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, as everywhere
-        return array.astype(target.dtype)
-
-
-def _shaped(key: Any, value: Any) -> str:
-    """A key with the shape that stands under it."""
-    return f"{key!r} {tuple(value.shape)}" if hasattr(value, "shape") else repr(key)
 
 
 def _buffer(value: Any) -> Tensor | None:
@@ -277,28 +236,7 @@ class Module:
         TypeError, ValueError
             With all keys that are missing, unexpected, or of a shape or dtype that does not fit.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict: expected a mapping, got {type(state_dict).__name__}")
-        own = dict(self._state())
-        given = {id(own[key]) for key in state_dict if key in own}
-        missing = [key for key in own if key not in state_dict and id(own[key]) not in given]
-        unexpected = [key for key in state_dict if key not in own]
-        values: dict[str, np.ndarray] = {}
-        wrong: list[Exception] = []
-        for key in [key for key in own if key in state_dict]:
-            try:
-                values[key] = _fitting(key, state_dict[key], own[key].numpy())
-            except (TypeError, ValueError) as error:
-                wrong.append(error)
-        lists = [("missing", missing, own), ("unexpected", unexpected, state_dict)] if strict else []
-        report = [f"{what} {', '.join(_shaped(key, source[key]) for key in keys)}" for what, keys, source in lists if keys]
-        if report or wrong:
-            kind = TypeError if not report and all(isinstance(error, TypeError) for error in wrong) else ValueError
-            raise kind(("state_dict: " if report else "") + "; ".join([*report, *map(str, wrong)]))
-        for key, value in values.items():
-            np.copyto(own[key].numpy(), value)
-            own[key]._touch()
-        return LoadResult(missing, unexpected)
+        return load_state(dict(self._state()), state_dict, strict)
 
     # modes
 

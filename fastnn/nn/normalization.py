@@ -12,7 +12,8 @@ from fastnn import functional as F
 from fastnn.functional import checks
 
 from .linear import float_dtype, refuse_device
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 
 class _BatchNorm(Module):
