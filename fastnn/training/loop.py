@@ -74,7 +74,7 @@ def fit(
         trained so with a RuntimeWarning that says why.
     comm : mpi4py.MPI.Comm, optional
         Its processes train together, each on its share of every batch (:class:`fastnn.training.DataParallel`). All call ``fit`` with the
-        same arguments; where one fails, all end.
+        same arguments; where a callback of one stops, all stop, and where one fails, all end.
 
     Returns
     -------
