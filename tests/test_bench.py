@@ -235,7 +235,7 @@ def test_the_command_tells_of_a_wrong_kernel(quick, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [["--suite", "games"], ["--peers", "theano"], ["--dtype", "float16"], ["--threads", "0"], ["--json", "/no/such/folder/x"],
-     ["--compare", "/no/such", "/files"]],
+     ["--compare", "/no/such", "/files"], ["--compare", "/no/such", "/files", "--markdown", "changes.md"]],
 )  # fmt: skip
 def test_the_command_refuses_in_one_line(arguments, capsys):
     assert main(["bench", *arguments]) == 2

@@ -168,7 +168,7 @@ def test_a_kernel_that_disagrees_gives_exit_code_1(table, monkeypatch, capsys):
         (["train", "--model", "rnn"], "invalid choice"),
         (["train", "--backend", "cuda"], "invalid choice"),
         (["train", "--optimizer", "lbfgs"], "invalid choice"),
-        (["train", "--plot", "curve.xyz"], ".png"),
+        (["train", "--plot", "curve.xyz"], "--plot: curve.xyz: expected a file name ending in one of .png"),
         (["train", "--save", "/no/such/folder/w.safetensors"], "/no/such/folder"),
         (["trian"], "invalid choice"),
         (["train", "--colour"], "unrecognized"),

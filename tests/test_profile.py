@@ -372,6 +372,12 @@ def test_options(options, shown, capsys, known_roofline):
     assert shown in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("option", [["--loss", "mse"], ["--optimizer", "sgd"]])
+def test_a_prediction_has_neither_loss_nor_optimiser(option, capsys):
+    assert main(["profile", "--inference", *option]) == 2
+    assert f"{option[0]}: a prediction has none" in capsys.readouterr().err
+
+
 def test_named_and_written_networks(tmp_path, capsys, known_roofline):
     (tmp_path / "parts.py").write_text("WIDTH = 6\n")
     file = tmp_path / "net.py"
@@ -387,7 +393,7 @@ def test_named_and_written_networks(tmp_path, capsys, known_roofline):
     assert "input 2x1x28x28" in capsys.readouterr().out
     for wrong, message in (
         (f"{file}:alone", "--input"), (f"{file}:number", "Module"), (f"{file}:other", "no function 'other'"), ("resnet", "--model"),
-        (f"{file}x.py:f", "no file"), ("0-3", "--model"),
+        (f"{file}x.py:f", "no file"), ("0-3", "--model"), ("no.safetensors", "--model: there is no file"),
     ):  # fmt: skip
         assert main(["profile", "--model", wrong, *quick]) == 2
         assert message in capsys.readouterr().err

@@ -127,6 +127,12 @@ def test_it_is_measured_once_and_kept_with_the_name_of_the_processor(folder):
     assert calls == [2, 3, 1]
 
 
+def test_no_more_threads_are_measured_than_there_are_processors(folder, monkeypatch):
+    monkeypatch.setattr("fastnn.measure.roofline.get_num_threads", lambda: 1000)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert machine_roofline().threads == [1, 2]
+
+
 @pytest.mark.parametrize(
     "change",
     [

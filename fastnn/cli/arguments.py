@@ -40,7 +40,10 @@ def check_target(option: str, target: str | None, package: str | None = None, ex
     if package == "matplotlib":
         from fastnn.measure.figures import check_format
 
-        check_format(target)
+        try:
+            check_format(target)
+        except ValueError as error:
+            raise ValueError(f"--{option}: {error}") from None
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -39,6 +39,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write; 1 where a result of ours is wrong."""
     if options.compare:
+        for option in ("plot", "json", "markdown"):
+            if getattr(options, option) is not None:
+                raise ValueError(f"--{option}: writes what is measured, which --compare does not, got {getattr(options, option)}")
         return _compare(*options.compare)
     check_outputs(options)
     found = bench(

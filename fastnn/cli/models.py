@@ -112,6 +112,8 @@ def _from_onnx(path: Path) -> tuple[nn.Module, Shape | None]:
 
 def _from_weights(path: Path) -> tuple[nn.Module, Shape]:
     """The network that ``fastnn train --save`` described beside its weights."""
+    if not path.is_file():
+        raise FileNotFoundError(f"--model: there is no file {path}")
     described = _described(path)
     model = networks.build(described["model"], described["input_shape"], described["outputs"])
     model.load_state_dict(fastnn.load(path))

@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--input", type=_shape, metavar="SHAPE", help="of one row, as 3x32x32, where the network does not tell")
     parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="default: 64")
     parser.add_argument("--loss", choices=sorted(LOSSES), help="by default cross_entropy for a row of scores, else mse")
-    parser.add_argument("--optimizer", choices=[*sorted(OPTIMIZERS), "none"], default="adam", help="default: adam")
+    parser.add_argument("--optimizer", choices=[*sorted(OPTIMIZERS), "none"], help="default: adam; none: neither update nor plan")
     parser.add_argument("--inference", action="store_true", help="measure predictions instead of steps of training")
     parser.add_argument("--eager", action="store_true", help="run the model's own Python at each step instead of a plan")
     parser.add_argument("--backend", choices=BACKENDS, help="run on this backend")
@@ -65,6 +65,9 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print, write."""
     check_outputs(options)
     check_target("report", options.report)
+    for option in ("loss", "optimizer"):
+        if options.inference and getattr(options, option) is not None:
+            raise ValueError(f"--{option}: a prediction has none; leave it or --inference out, got {getattr(options, option)}")
     if options.threads:
         fastnn.set_num_threads(options.threads)
     with fastnn.use_backend(options.backend) if options.backend else contextlib.nullcontext():
@@ -90,7 +93,7 @@ def _profile(options: argparse.Namespace) -> Profile:
     model.to(np.dtype(options.dtype))
     parameters, optimizer = list(model.parameters()), None
     if parameters and options.optimizer != "none" and not options.inference:
-        optimizer = OPTIMIZERS[options.optimizer](parameters, 1e-3)
+        optimizer = OPTIMIZERS[options.optimizer or "adam"](parameters, 1e-3)
     return profile(
         model, shape, options.batch_size, loss=LOSSES[options.loss]() if options.loss else None, optimizer=optimizer,
         training=not options.inference, compiled=not options.eager and (options.inference or optimizer is not None),

@@ -103,13 +103,13 @@ def machine_roofline(*, refresh: bool = False, threads: int | None = None) -> Ro
     refresh : bool
         Measure it anew.
     threads : int, optional
-        The most threads to measure; by default as many as fastnn may use now.
+        The most threads to measure; by default as many as fastnn may use now, but no more than there are processors.
 
     Returns
     -------
     Roofline
     """
-    most = get_num_threads() if threads is None else checks.integer("threads", threads, 1)
+    most = min(get_num_threads(), os.cpu_count() or 1) if threads is None else checks.integer("threads", threads, 1)
     name, source = machine.processor(), isa.level() if machine.compiled() is not None else "NumPy"
     file = _file(name, source)
     known = None if refresh else _read(file, name, source)
