@@ -372,6 +372,21 @@ def test_options(options, shown, capsys, known_roofline):
     assert shown in capsys.readouterr().out
 
 
+def test_parameters_belong_to_who_computes_with_them():
+    class Borrowing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.tied, self.called = nn.Linear(4, 4), nn.Linear(4, 4, bias=False), nn.Linear(4, 4)
+            self.tied.weight = self.inner.weight
+
+        def forward(self, x):
+            return self.called(fastnn.functional.linear(x, self.inner.weight, self.inner.bias) @ self.tied.weight)
+
+    found = fastnn.profile(Borrowing(), 4, budget=0.01, roofline=False)
+    assert {layer.name: layer.parameters for layer in found.layers} == {"(model)": 20, "called": 20, "loss": 0}
+    assert found.parameters == 40
+
+
 @pytest.mark.parametrize("option", [["--loss", "mse"], ["--optimizer", "sgd"]])
 def test_a_prediction_has_neither_loss_nor_optimiser(option, capsys):
     assert main(["profile", "--inference", *option]) == 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Container
 from time import perf_counter_ns
 from typing import Any
 
@@ -170,6 +171,7 @@ class _Names:
     def __init__(self, model: nn.Module, loss: Any, optimizer: Any) -> None:
         self._outside = {"loss": loss, "optimizer": optimizer}
         self._modules = {id(module): (name or "(model)", module) for name, module in model.named_modules()}
+        self._sizes = {name: math.prod(p.shape) for name, p in model.named_parameters() if p.requires_grad}
         inside = {id(m) for m in loss.modules()} if isinstance(loss, nn.Module) else {id(None)} if loss is not None else set()
         self._loss, self._optimizer = inside, {id(optimizer)} if optimizer is not None else set()
 
@@ -179,15 +181,24 @@ class _Names:
             return self._modules[key][0]
         return "loss" if key in self._loss else "optimizer" if key in self._optimizer else "other"
 
-    def layer(self, name: str, parts: dict[str, Part]) -> Layer:
+    def learned(self, rows: Container[str]) -> Counter[str]:
+        """How many numbers each row's module learns: its own, and those of modules inside it that have no row."""
+        found: Counter[str] = Counter()
+        for path, size in self._sizes.items():
+            owner = path.rpartition(".")[0]
+            while owner and owner not in rows:
+                owner = owner.rpartition(".")[0]
+            found[owner or "(model)"] += size
+        return found
+
+    def layer(self, name: str, learned: int, parts: dict[str, Part]) -> Layer:
         """One row."""
         module = next((module for called, module in self._modules.values() if called == name), None)
         if module is None:
             owner = self._outside.get(name)
             kind = getattr(owner, "__name__", type(owner).__name__) if owner is not None else ""
             return Layer(name, kind, 0, parts)
-        own = sum(math.prod(parameter.shape) for parameter in module.parameters(recurse=False) if parameter.requires_grad)
-        return Layer(name, type(module).__name__, own, parts)
+        return Layer(name, type(module).__name__, learned, parts)
 
     def order(self, name: str) -> int:
         """Modules in the model's order, then the others."""
@@ -215,8 +226,9 @@ def _measure(
     for (name, phase), columns in members.items():
         calls = [call for call in described if (names.of(call.key[0]), call.phase) == (name, phase)]
         rows.setdefault(name, {})[phase] = _part(seconds[:, columns].sum(axis=1), quiet, calls, limits, dtype)
+    learned = names.learned(rows)
     layers = [
-        names.layer(name, {phase: rows[name][phase] for phase in PHASES if phase in rows[name]})
+        names.layer(name, learned[name], {phase: rows[name][phase] for phase in PHASES if phase in rows[name]})
         for name in sorted(rows, key=names.order)
     ]
     kernels = float(seconds[quiet].sum(axis=1).mean())

@@ -73,7 +73,7 @@ class Layer:
     name, kind : str
         Its name in the model ("loss", "optimizer" or "other" outside it), and its class.
     parameters : int
-        How many numbers of its own it learns.
+        How many numbers it learns: its own, and those of modules inside it that have no row.
     parts : dict of str to Part
         By phase, those in which it ran.
     """
