@@ -146,6 +146,8 @@ def test_losses_and_targets_by_default():
         ({"budget": -1}, ValueError, "budget"),
         ({"compiled": True}, ValueError, "optimizer"),
         ({"target": "no"}, TypeError, "target"),
+        ({"optimizer": 3}, TypeError, "optimizer"),
+        ({"roofline": "no"}, TypeError, "roofline"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, error, match):

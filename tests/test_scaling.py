@@ -212,7 +212,7 @@ def test_nothing_is_left_changed():
         ({"peers": ["theano"]}, "peers"), ({"make_model": 3}, "make_model"),
         ({"make_model": lambda width: 3}, "make_model"), ({"backends": ["fortran"]}, "fortran"),
         ({"make_model": lambda width: nn.Conv2d(1, 1, 1)}, "input_shape"), ({"batch_size": 0}, "batch_size"), ({"threads": 0}, "threads"),
-        ({"budget": -1.0}, "budget"),
+        ({"budget": -1.0}, "budget"), ({"parameter": 3}, "parameter"),
     ],
 )  # fmt: skip
 def test_scaling_refuses_by_name(change, message):

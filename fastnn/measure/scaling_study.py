@@ -106,6 +106,8 @@ def scaling(
     3
     """
     values = _checked_values(values)
+    if not isinstance(parameter, str):
+        raise TypeError(f"parameter: expected the name of what the values are, got {type(parameter).__name__}")
     optimizer = checks.choice("optimizer", optimizer, tuple(OPTIMIZERS))
     for name in peers:
         checks.choice("peers", name, ("torch", "jax"))

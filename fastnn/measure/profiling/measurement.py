@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import nn, random
+from fastnn import nn, optim, random
 from fastnn.autograd import Tensor, no_grad
 from fastnn.functional import checks
 from fastnn.nn.mode import mode_kept
@@ -93,6 +93,8 @@ def profile(
     """
     model, loss, optimizer, plan = _copies(model, loss, optimizer, training)
     budget = checks.real("budget", budget, 0.0)
+    if not isinstance(roofline, (bool, Roofline)):
+        raise TypeError(f"roofline: expected a Roofline, True or False, got {type(roofline).__name__}")
     rng = random.generator(seed)
     dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
     x = _input(input_shape, batch_size, dtype, rng)
@@ -129,6 +131,8 @@ def _copies(model: Any, loss: Any, optimizer: Any, training: bool) -> tuple[Any,
         raise TypeError(f"model: expected a Module or a Plan, got {type(model).__name__}")
     if loss is not None and not callable(loss):
         raise TypeError(f"loss: expected a loss module or function, got {type(loss).__name__}")
+    if optimizer is not None and not isinstance(optimizer, optim.Optimizer):
+        raise TypeError(f"optimizer: expected an optimiser, got {type(optimizer).__name__}")
     return (*copy.deepcopy((model, loss, optimizer)), None)
 
 
