@@ -65,7 +65,10 @@ def extensions() -> list[Extension]:
         for path in sorted(Path("kernels").glob("*/cython_kernels.pyx"))
         for level in levels
     ]
-    helpers = [extension(f"kernels/{name}.pyx") for name in ("processor", "parallel", "entry", "pullback", "boundary", "executor", "shortcut")]
+    helpers = [
+        extension(f"kernels/{name}.pyx")
+        for name in ("processor", "parallel", "entry", "pullback", "boundary", "executor", "shortcut")
+    ]
     return [*helpers, *families]
 
 
