@@ -1,9 +1,10 @@
-"""Limits on gradients."""
+"""Gradients limited, and lent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,42 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     limit = checks.real("clip_value", clip_value, 0.0)
     for array in _gradients(parameters):
         np.clip(array, -limit, limit, out=array)
+
+
+def clip_gradients_(parameters: Sequence[Tensor], max_norm: float | None, clip_value: float | None) -> None:
+    """Limit the elements of the gradients, then their norm: what :func:`fastnn.compile` and :func:`fastnn.fit` do with their limits.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+    max_norm, clip_value : float or None
+        As for :func:`clip_grad_norm_` and :func:`clip_grad_value_`; None for no limit.
+    """
+    if clip_value is not None:
+        clip_grad_value_(parameters, clip_value)
+    if max_norm is not None:
+        clip_grad_norm_(parameters, max_norm)
+
+
+@contextmanager
+def gradients_lent(parameters: Sequence[Tensor], gradients: Sequence[np.ndarray | None]) -> Iterator[None]:
+    """Give parameters these gradients for the length of a ``with`` block, and what they had before afterwards.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import nn, optim
+    >>> w = nn.Parameter(np.zeros(2))
+    >>> with nn.utils.gradients_lent([w], [np.array([1.0, 2.0])]):
+    ...     optim.SGD([w], lr=1.0).step()
+    >>> w.tolist(), w.grad
+    ([-1.0, -2.0], None)
+    """
+    before = [parameter.grad for parameter in parameters]
+    try:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        yield
+    finally:
+        for parameter, own in zip(parameters, before, strict=True):
+            parameter.grad = own

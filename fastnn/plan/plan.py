@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import dispatch, nn, random
 from fastnn.autograd import Tensor
 from fastnn.functional import checks
+from fastnn.nn.utils import gradients_lent
 
 from .checked import CHECKS, rows_in
 from .compiled import Compiled, compile_prediction, compile_pullback, compile_training, weight_of
@@ -366,13 +367,7 @@ class Plan:
         if compiled.update is not None:
             return likely
         tensors = self.trained()
-        before = {name: tensor.grad for name, tensor in tensors.items()}
-        try:
-            for name, tensor in tensors.items():
-                gradient = compiled.gradients.get(name)
-                tensor.grad = None if gradient is None else gradient.copy()  # two may share memory
+        gradients = [compiled.gradients.get(name) for name in tensors]
+        with gradients_lent([*tensors.values()], [None if g is None else g.copy() for g in gradients]):  # two may share memory
             self.optimizer.step()
-        finally:
-            for name, tensor in tensors.items():
-                tensor.grad = before[name]
         return False

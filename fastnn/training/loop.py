@@ -16,7 +16,7 @@ from fastnn.nn.mode import mode_kept
 from fastnn.plan import Plan, TraceError, weight_of
 
 from .callbacks import Callback, History, Run
-from .parallel import DataParallel
+from .parallel import Alone, DataParallel
 from .progress import progress_callback
 from .steps import Metric, accuracy, dtype_of, evaluate, rows_of, train_step
 
@@ -119,33 +119,26 @@ def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, met
     held_out = None if validation is None else _pair("validation", validation, plan.model)
     metric = metric or (accuracy if y.dtype.kind != "f" and y.ndim == 1 else None)
     generator = random.generator(rng)
-    together = None if comm is None else DataParallel(plan, comm)
-    first = together is None or together.rank == 0
-    run, history = Run(plan.model, plan.optimizer, epochs, len(x), batch_size, is_first=first), History()
-    listeners = [history, *([progress_callback()] if progress and first else []), *callbacks]
+    team = Alone(step) if comm is None else DataParallel(plan, comm)
+    run, history = Run(plan.model, plan.optimizer, epochs, len(x), batch_size, is_first=team.rank == 0), History()
+    listeners = [history, *([progress_callback()] if progress and run.is_first else []), *callbacks]
     start = perf_counter()
     with mode_kept(plan.model):
         try:
-            if together is not None:
-                step = together.step
-                together.start()
+            team.start()
             _tell(listeners, "on_start", run)
             while run.epoch < epochs and not run.stop:
-                order = generator.permutation(len(x)) if shuffle else np.arange(len(x))
-                if together is not None:
-                    order = together.same(order)
-                _train_epoch(run, x, y, order, step, plan.loss, metric, listeners)
-                if together is not None:
-                    together.finish_epoch()
+                order = team.same(generator.permutation(len(x)) if shuffle else np.arange(len(x)))
+                _train_epoch(run, x, y, order, team.step, plan.loss, metric, listeners)
+                team.finish_epoch()
                 if held_out is not None:
-                    run.logs |= _held_out_logs(plan, held_out, metric, together)
+                    run.logs |= _held_out_logs(plan, held_out, metric, team)
                 run.epoch += 1
                 _tell(listeners, "on_epoch_end", run)
-                if together is not None:
-                    run.stop = together.one_stops(run.stop)
+                run.stop = team.one_stops(run.stop)
         except BaseException as error:
-            if together is not None and together.size > 1:
-                together.fail()
+            if isinstance(team, DataParallel) and team.size > 1:
+                team.fail()
             if not isinstance(error, KeyboardInterrupt):
                 raise
             history.interrupted = True
@@ -155,14 +148,14 @@ def _fit(plan, step, train, validation, *, epochs, batch_size, shuffle, rng, met
     return history
 
 
-def _held_out_logs(plan, held_out, metric, together):
+def _held_out_logs(plan, held_out, metric, team):
     """Loss and metric of the validation data; the first of several processes computes them for all."""
     names = ["val_loss"] if metric is None else ["val_loss", f"val_{_name(metric)}"]
     logs = {}
-    if together is None or together.rank == 0:
+    if team.rank == 0:
         x, y = held_out
         logs = dict(zip(names, evaluate(plan.model, x, y, plan.loss, metric), strict=False))
-    return logs if together is None else together.share_logs(names, logs)
+    return team.share_logs(names, logs)
 
 
 def _train_epoch(run, x, y, order, step, loss, metric, listeners):

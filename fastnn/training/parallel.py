@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
 import numpy as np
 
-from fastnn.autograd import Tensor
-from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
+from fastnn.nn.utils import clip_gradients_, gradients_lent
 from fastnn.plan import Plan, weight_of
+
+
+class Alone:
+    """One process that has nothing to share: what :class:`DataParallel` is for several.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(x, y)`` -> the loss before the update, and the prediction.
+    """
+
+    rank, size = 0, 1
+
+    def __init__(self, step: Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]) -> None:
+        self.step = step
+
+    def start(self) -> None:
+        """All weights are here."""
+
+    def same(self, array: np.ndarray) -> np.ndarray:
+        """The array as it is."""
+        return array
+
+    def finish_epoch(self) -> None:
+        """The running statistics are whole."""
+
+    def share_logs(self, names: Sequence[str], logs: dict[str, float]) -> dict[str, float]:
+        """The numbers as they are."""
+        return logs
+
+    def one_stops(self, stop: bool) -> bool:
+        """Whether this process wants to stop."""
+        return stop
 
 
 class DataParallel:
@@ -46,7 +78,8 @@ class DataParallel:
                 raise TypeError(f"comm: expected a communicator of mpi4py, got {type(comm).__name__}")
         self._plan, self._comm = plan, comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self._parameters: list[Tensor] = list(plan.trained().values())
+        trained = plan.trained()
+        self._names, self._parameters = list(trained), list(trained.values())
         dtypes = {p.dtype for p in self._parameters}
         if len(dtypes) != 1:
             raise ValueError(f"comm: expected trained parameters of one dtype, got {sorted(map(str, dtypes))}")
@@ -84,7 +117,7 @@ class DataParallel:
         loss, prediction, gradients = self._plan.loss_and_gradients(x, y)
         weight = self._own.dtype.type(weight_of(self._plan.loss, len(x)) / whole)
         self._own[0] = loss * weight
-        for index, (name, place) in enumerate(zip(self._plan.trained(), self._places, strict=True)):
+        for index, (name, place) in enumerate(zip(self._names, self._places, strict=True)):
             if name in gradients:
                 self._own[1 + index] = 1
                 np.multiply(gradients[name].reshape(-1), weight, out=self._own[place])
@@ -92,18 +125,13 @@ class DataParallel:
 
     def _update(self) -> None:
         """Clip the summed gradients and make the optimiser's step."""
-        before = [p.grad for p in self._parameters]
-        try:
-            for index, (parameter, place) in enumerate(zip(self._parameters, self._places, strict=True)):
-                parameter.grad = self._sum[place].reshape(parameter.shape) if self._sum[1 + index] else None
-            if self._plan.clip_grad_value is not None:
-                clip_grad_value_(self._parameters, self._plan.clip_grad_value)
-            if self._plan.clip_grad_norm is not None:
-                clip_grad_norm_(self._parameters, self._plan.clip_grad_norm)
+        gradients = [
+            self._sum[place].reshape(parameter.shape) if self._sum[1 + index] else None
+            for index, (parameter, place) in enumerate(zip(self._parameters, self._places, strict=True))
+        ]
+        with gradients_lent(self._parameters, gradients):
+            clip_gradients_(self._parameters, self._plan.clip_grad_norm, self._plan.clip_grad_value)
             self._plan.optimizer.step()
-        finally:
-            for parameter, gradient in zip(self._parameters, before, strict=True):
-                parameter.grad = gradient
 
     def _gather(self, prediction: np.ndarray | None, shares: np.ndarray) -> np.ndarray:
         """The predictions of all processes, in the order of the rows."""
@@ -136,7 +164,7 @@ class DataParallel:
         return bool(wishes[0])
 
     def fail(self) -> NoReturn:
-        """End all processes, since the others wait for this one: called where an exception is handled."""
+        """End all processes, since the others wait for this one: for where an exception is handled and there are others."""
         traceback.print_exc()
         print(f"fastnn: process {self.rank} of {self.size} failed, and with it the job", file=sys.stderr, flush=True)
         self._comm.Abort(1)

@@ -11,7 +11,7 @@ from fastnn.autograd import Tensor, no_grad
 from fastnn.functional import checks
 from fastnn.nn import Module
 from fastnn.nn.mode import mode_kept
-from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
+from fastnn.nn.utils import clip_gradients_
 from fastnn.plan import weight_of
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -52,10 +52,7 @@ def train_step(
     value = loss(prediction, Tensor(y))
     value.backward()
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if clip_grad_value is not None:
-        clip_grad_value_(trained, clip_grad_value)
-    if clip_grad_norm is not None:
-        clip_grad_norm_(trained, clip_grad_norm)
+    clip_gradients_(trained, clip_grad_norm, clip_grad_value)
     optimizer.step()
     return value.item(), prediction.numpy()
 
