@@ -175,7 +175,25 @@ def test_goals_of_rows_calls_numba_and_threads():
     assert shares == pytest.approx(
         {("a", "forward"): 0.95, ("Cython's time over Numba's", "backward"): 0.5, ("c", "forward"): 0.5, ("d", "forward"): 0.9}
     )
-    assert "0 of 4 goals met, 4 missed, 2 of them below 0.8" in report.summary(report.Report({}, [], results))[0]
+    text = "0 of 4 goals met, 4 missed: 1 lie beyond the machine; of the other 3, 2 are below 0.8"
+    assert text in report.summary(report.Report({}, [], results))[0]
+
+
+@pytest.mark.parametrize(
+    "ratio, fraction, verdict",
+    [
+        (2.0, 0.5, "met"),
+        (1.7, 0.95, "beyond the machine"),
+        (1.7, 0.5, "missed"),
+        (1.7, 1.1, "missed"),
+        (0.9, 0.95, "MISSED, below 0.8"),
+    ],
+)
+def test_a_goal_is_beyond_the_machine_where_the_limit_holds(ratio, fraction, verdict):
+    result = measured("a", goal=2.0, peers={"numpy": ratio}, variants={"numpy": "out"}, arithmetic=fraction, traffic=0.0)
+    assert result.ratio == pytest.approx(ratio) and result.fraction == pytest.approx(fraction)
+    (goal,) = report.goals([result])
+    assert goal.verdict == verdict == report.line(result, [])[-2]
 
 
 def test_work_of_each_direction():
