@@ -8,26 +8,8 @@ import math
 import numpy as np
 
 from ..elementary_numba import exp
-from ..numba_support import kernel, reassociating_kernel
-
-CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double
-
-
-@reassociating_kernel
-def _chunk_sum(x):
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i]
-    return total
-
-
-@kernel
-def long_sum(x):
-    """Sum of any number of elements, chunk by chunk, in double."""
-    total = 0.0
-    for start in range(0, x.size, CHUNK):
-        total += _chunk_sum(x[start : start + CHUNK])
-    return total
+from ..numba_sums import long_sum
+from ..numba_support import kernel
 
 
 @kernel

@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 
+from ..numba_sums import long_sum
 from ..numba_support import kernel
-from .numba_runs import center, fill, long_products, long_squares, long_sum, scale_shift
+from .numba_runs import center, fill, long_products, long_squares, scale_shift
 
 
 @kernel

@@ -1,16 +1,7 @@
-"""Sums, moments and maps of one run, a contiguous piece of memory; sums are formed in the dtype by chunks, and those added up in double."""
+"""Moments and maps of one run, a contiguous piece of memory; sums are formed in the dtype by chunks, and those added up in double."""
 
+from ..numba_sums import CHUNK, long_sum
 from ..numba_support import kernel, reassociating_kernel
-
-CHUNK = 1024  # elements that are added in the dtype itself before the sum goes into a double
-
-
-@reassociating_kernel
-def _chunk_sum(x):
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i]
-    return total
 
 
 @reassociating_kernel
@@ -32,14 +23,6 @@ def _chunk_products(dy, x, shift):
         total += dy[i]
         along += dy[i] * (x[i] - shift)
     return total, along
-
-
-@kernel
-def long_sum(x):
-    total = 0.0
-    for start in range(0, x.size, CHUNK):
-        total += _chunk_sum(x[start : start + CHUNK])
-    return total
 
 
 @kernel

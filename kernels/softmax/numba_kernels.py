@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ..elementary_numba import exp
+from ..numba_sums import run_sum
 from ..numba_support import kernel, reassociating_kernel
 
 
@@ -15,14 +16,6 @@ def _max(x):
     for i in range(x.size):
         top = x[i] if x[i] > top else top
     return top
-
-
-@reassociating_kernel
-def _sum(x):
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i]
-    return total
 
 
 @reassociating_kernel
@@ -42,7 +35,7 @@ def _exp_row(x, top, y):
 @kernel
 def _softmax_row(x, y):
     _exp_row(x, _max(x), y)
-    scale = x.dtype.type(1) / _sum(y)
+    scale = x.dtype.type(1) / run_sum(y)
     for i in range(y.size):
         y[i] = y[i] * scale
 
@@ -51,7 +44,7 @@ def _softmax_row(x, y):
 def _log_softmax_row(x, y):
     top = _max(x)
     _exp_row(x, top, y)
-    total = x.dtype.type(math.log(_sum(y)))
+    total = x.dtype.type(math.log(run_sum(y)))
     for i in range(y.size):
         y[i] = (x[i] - top) - total
 
@@ -65,7 +58,7 @@ def _softmax_row_backward(dy, y, dx):
 
 @kernel
 def _log_softmax_row_backward(dy, y, dx):
-    total = _sum(dy)
+    total = run_sum(dy)
     for i in range(dx.size):
         dx[i] = dy[i] - exp(y[i]) * total
 
