@@ -1,6 +1,9 @@
 """Shared fixtures."""
 
 import os
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -36,3 +39,34 @@ def two_threads():
     fastnn.set_num_threads(2)
     yield
     fastnn.set_num_threads(before)
+
+
+@pytest.fixture
+def releases_the_gil():
+    """A function that calls a function and says whether another thread got on meanwhile.
+
+    With a switch interval of an hour it does so only where the GIL is let go of.
+    """
+    counted, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counted[0] += 1
+            time.sleep(0)
+
+    def releases(function, *args):
+        thread = threading.Thread(target=count, daemon=True)
+        interval = sys.getswitchinterval()
+        thread.start()
+        try:
+            sys.setswitchinterval(3600)
+            start, deadline = counted[0], time.perf_counter() + 5
+            while counted[0] == start and time.perf_counter() < deadline:
+                function(*args)
+            return counted[0] > start
+        finally:
+            stop.set()
+            sys.setswitchinterval(interval)
+            thread.join()
+
+    return releases

@@ -111,25 +111,8 @@ def test_a_type_that_answers_the_protocol_takes_the_call_over():
     assert F.linear(Symbol(), np.ones((4, 3))) == "linear"
 
 
-def test_arrays_of_other_libraries_go_in():
-    class Holder:
-        def __array__(self, dtype=None, copy=None):
-            return np.array([[1.0, 2.0]])
-
-    class OnlyDlpack:
-        def __init__(self, array):
-            self.array = array
-
-        def __dlpack__(self, **options):
-            return self.array.__dlpack__(**options)
-
-        def __dlpack_device__(self):
-            return self.array.__dlpack_device__()
-
-    w = np.eye(2)
-    for value in (Holder(), OnlyDlpack(np.array([[1.0, 2.0]])), memoryview(np.array([[1.0, 2.0]]))):
-        np.testing.assert_array_equal(F.linear(value, w), [[1, 2]])
-    np.testing.assert_array_equal(F.linear(array.array("d", [1, 2]), w), [1, 2])
+def test_flat_arrays_of_python_go_in():
+    np.testing.assert_array_equal(F.linear(array.array("d", [1, 2]), np.eye(2)), [1, 2])
 
 
 @pytest.mark.parametrize(
