@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 from fastnn.measure.bench.kernels import Result
-from fastnn.measure.peers import TITLES
+from fastnn.measure.bench.picture import lines_of_rows, ratio_axis, title
+from fastnn.measure.figures import new_figure
 from fastnn.measure.problems.rows import DIRECTIONS, ROWS
 
 from .report import Report
@@ -25,23 +24,17 @@ OFFSETS = dict(zip(DIRECTIONS, (-0.22, 0.0, 0.22), strict=True))
 
 def draw(report: Report, path: Path) -> None:
     """One line a row: the ratio in each direction, left of 1 where a peer is faster, with a bar where a goal stands."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    ratios = [r.ratio for r in report.results if r.ratio]
     measured = {r.label for r in report.results if r.ratio}
     columns = [[row.label for row in ROWS if row.label in measured and row.label.startswith(starts)] for starts in COLUMNS]
     height = 0.17 * max(map(len, columns)) + 1.6
-    figure, panels = plt.subplots(1, 2, figsize=(13, height), layout="constrained", sharex=True)
+    figure = new_figure(13, height)
+    panels = figure.subplots(1, 2, sharex=True)
     for axes, labels in zip(panels, columns, strict=True):
         _panel(axes, labels, [r for r in report.results if r.label in labels and r.ratio])
+        ratio_axis(axes, min([0.5, *(0.9 * ratio for ratio in ratios)]), max([8.0, *(1.1 * ratio for ratio in ratios)]))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    facts = report.versions
-    peers = ", ".join(f"{name} {facts[name]}" for name in TITLES.values() if name in facts)
-    figure.suptitle(
-        f"Times as fast as the best of {peers}: fastnn {facts['fastnn']}, {facts['dtype']}, threads: {facts['threads']}\n"
-        f"{facts['processor']}, {facts['ISA level']}. {report.summary()[0]}",
-        fontsize=10,
-    )
+    figure.suptitle(f"{title(report)}\n{report.summary()[0]}", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
@@ -63,19 +56,7 @@ def _panel(axes: Any, labels: list[str], results: list[Result]) -> None:
         aims = [(r.goal, height) for r, height in zip(mine, heights, strict=True) if r.goal is not None]
         if aims:
             axes.scatter(*zip(*aims, strict=True), 40, color, marker="|", label=f"{direction}, goal", zorder=2)
-    axes.axvspan(1e-3, 1, color="0.94", zorder=0)
-    axes.axvline(1, color="black", linewidth=0.8)
-    ratios = [1.0, *(r.ratio or 1.0 for r in results)]
-    axes.set(xscale="log", xlim=(min(0.5, 0.9 * min(ratios)), max(8.0, 1.1 * max(ratios))), ylim=(len(labels) - 0.4, -0.6))
-    axes.set_xticks(
-        ticks := [tick for tick in (0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32) if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
-    )
-    axes.set_xticklabels([f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.grid(axis="y", color="0.9", linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("best peer's time over ours; in the grey part a peer is faster")
+    lines_of_rows(axes, labels, 8)
 
 
 def main(argv: list[str] | None = None) -> None:

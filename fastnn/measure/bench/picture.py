@@ -33,17 +33,40 @@ def draw(path: str | os.PathLike[str], run: Run) -> None:
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (direction, results) in zip(panels, groups.items(), strict=True):
         _panel(axes, direction, results)
-    _axis(panels[-1], [r for results in groups.values() for r in results])
+    edges = [edge for results in groups.values() for r in results for edge in (r.low, r.high) if edge]
+    ratio_axis(panels[-1], min(0.8, 0.9 * min(edges)), max(2.0, 1.1 * max(edges)))
     handles = [panels[0].plot([], [], "o", color=colour, label=verdict)[0] for verdict, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(COLOURS), fontsize=8, frameon=False)
+    figure.suptitle(title(run), fontsize=9)
+    figure.savefig(path, dpi=110)
+
+
+def title(run: Run) -> str:
+    """Two lines: who is compared with, and what with."""
     facts = run.versions
     peers = ", ".join(f"{name} {facts[name]}" for name in TITLES.values() if name in facts)
-    figure.suptitle(
+    return (
         f"Times as fast as the best of {peers}\nfastnn {facts['fastnn']}, {facts['dtype']}, threads: {facts['threads']}, "
-        f"{facts['processor']}, {facts['ISA level']}",
-        fontsize=9,
+        f"{facts['processor']}, {facts['ISA level']}"
     )
-    figure.savefig(path, dpi=110)
+
+
+def ratio_axis(axes: Any, low: float, high: float) -> None:
+    """The axis of ratios from ``low`` to ``high``, in steps of two."""
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    axes.set(xscale="log", xlim=(low, high), xlabel="best peer's time over ours; in the grey part the peer is faster")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def lines_of_rows(axes: Any, labels: list[str], size: float) -> None:
+    """A line for each row, the first one on top; the part where a peer is faster is grey."""
+    axes.set_yticks(range(len(labels)), labels, fontsize=size)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.axvspan(1e-3, 1, color="0.95", zorder=0)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.grid(axis="y", color="0.92", linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _panel(axes: Any, direction: str, results: list[Result]) -> None:
@@ -51,20 +74,5 @@ def _panel(axes: Any, direction: str, results: list[Result]) -> None:
         colour = COLOURS.get(result.verdict, "black")
         axes.hlines(place, result.low, result.high, color=colour, linewidth=2, alpha=0.6)
         axes.plot(result.ratio, place, "o", color=colour, markersize=4)
-    labels = [f"{result.label} ({TITLES[result.best]})" for result in results]
-    axes.set_yticks(range(len(results)), labels, fontsize=7)
-    axes.set_ylim(len(results) - 0.4, -0.6)
+    lines_of_rows(axes, [f"{result.label} ({TITLES[result.best]})" for result in results], 7)
     axes.set_title(direction, fontsize=9, loc="left")
-    axes.axvspan(1e-3, 1, color="0.95", zorder=0)
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.grid(axis="y", color="0.92", linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _axis(axes: Any, results: list[Result]) -> None:
-    edges = [edge for result in results for edge in (result.low, result.high) if edge]
-    low, high = min(0.8, 0.9 * min(edges)), max(2.0, 1.1 * max(edges))
-    ticks = [tick for tick in TICKS if low <= tick <= high]
-    axes.set(xscale="log", xlim=(low, high), xlabel="best peer's time over ours; in the grey part the peer is faster")
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
