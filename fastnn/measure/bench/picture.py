@@ -54,7 +54,7 @@ def title(run: Run) -> str:
 def ratio_axis(axes: Any, low: float, high: float) -> None:
     """The axis of ratios from ``low`` to ``high``, in steps of two."""
     ticks = [tick for tick in TICKS if low <= tick <= high]
-    axes.set(xscale="log", xlim=(low, high), xlabel="best peer's time over ours; in the grey part the peer is faster")
+    axes.set(xscale="log", xlim=(low, high), xlabel="best peer's time over ours; grey: the peer is faster")
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
 
