@@ -1,6 +1,5 @@
 """fastnn's models as ONNX files: checked by onnx, run by ONNX Runtime and by fastnn to the same result."""
 
-import io
 import os
 
 import numpy as np
@@ -10,16 +9,10 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn
 
-onnx = pytest.importorskip("onnx")
+from .onnx_models import exported, onnx
+
 reference = pytest.importorskip("onnx.reference")
-pytest.importorskip("fastnn.onnx")
 pytestmark = pytest.mark.usefixtures("without_compilation")
-
-
-def exported(model, example, **options):
-    file = io.BytesIO()
-    fastnn.onnx.export(model, example, file, **options)
-    return file.getvalue()
 
 
 def kinds(content):

@@ -1,7 +1,6 @@
 """ONNX files from anybody give a value or an exception that says what is wrong: no crash, no hang, no memory, no other file."""
 
 import contextlib
-import io
 import itertools
 import os
 import tracemalloc
@@ -14,11 +13,10 @@ from hypothesis import strategies as st
 import fastnn
 from fastnn import nn
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("fastnn.onnx")
+from .onnx_models import FLOAT, exported, onnx
+
 pytestmark = pytest.mark.usefixtures("without_compilation")
 REFUSED = (ValueError, TypeError, IndexError, MemoryError, OverflowError, NotImplementedError)
-FLOAT = onnx.TensorProto.FLOAT
 EXTREMES = [0, 1, -1, 3, 65, 2**31, 10**9, 2**62, 2**63 - 1, -(2**63)]
 
 
@@ -32,12 +30,6 @@ def small_model():
         nn.Flatten(),
     ]
     return exported(nn.Sequential(*layers, nn.Linear(8, 3), nn.Softmax(1)), np.zeros((1, 1, 7, 7), np.float32))
-
-
-def exported(model, example):
-    file = io.BytesIO()
-    fastnn.onnx.export(model, example, file)
-    return file.getvalue()
 
 
 CONTENT = small_model()
