@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,13 +19,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import validate_data
 
-import fastnn
-
 from .callbacks import CallbackSupportMixin, Iterations, with_callbacks
 from .lbfgs import penalised_loss
 from .network import HIDDEN, OUTPUT, Network, predict
 from .objective import Objective
 from .precision import denormals_flushed, training_dtype
+from .threads import threads
 from .trainer import Trainer, chunks, dense, make_optimizer
 
 CONSTRAINTS = {
@@ -35,27 +33,6 @@ CONSTRAINTS = {
     "precision": [StrOptions({"auto", "input"})],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
 }
-
-
-_users, _lock = [0, 0], threading.Lock()  # blocks that set the number of threads, and what it was before the first of them
-
-
-@contextmanager
-def threads(n: int | None) -> Iterator[None]:
-    """Let the kernels use ``n`` threads; None changes nothing. The number is the process's: of fits side by side the latest decides."""
-    if n is None:
-        yield
-        return
-    with _lock:
-        _users[:] = _users[0] + 1, _users[1] if _users[0] else fastnn.get_num_threads()
-        fastnn.set_num_threads(n)
-    try:
-        yield
-    finally:
-        with _lock:
-            _users[0] -= 1
-            if not _users[0]:
-                fastnn.set_num_threads(_users[1])
 
 
 class PlanEstimator(CallbackSupportMixin):

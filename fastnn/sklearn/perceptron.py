@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import Interval
 from fastnn import functional as F
 from fastnn import optim
 
-from .estimator import CONSTRAINTS, threads
+from .estimator import CONSTRAINTS
 from .network import Network
+from .threads import threads
 from .trainer import Trainer, dense
 
 SPARSE_INTERCEPT_DECAY = 0.01  # scikit-learn's: rows with few entries change the intercept too often
