@@ -9,10 +9,9 @@ import numpy as np
 
 from fastnn import dispatch
 from fastnn.autograd import Tensor, note_change
-from fastnn.functional import checks
 
 from .parameter import Parameter
-from .state import LoadResult, load_state
+from .state import LoadResult, convert, load_state
 
 TABLES = ("_parameters", "_buffers", "_modules")
 
@@ -274,19 +273,7 @@ class Module:
         TypeError
             Where ``dtype`` is neither; nothing is converted.
         """
-        try:
-            wanted = None if dtype is None else np.dtype(dtype)
-        except TypeError:
-            wanted = None
-        if wanted is None or wanted not in checks.FLOATS:
-            raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
-        for tensor in [*self.parameters(), *self.buffers()]:
-            if tensor.dtype in checks.FLOATS and tensor.dtype != wanted:
-                tensor._data = tensor._data.astype(wanted)
-                note_change()
-                tensor._touch()
-                if tensor._grad is not None:
-                    tensor._grad = Tensor(tensor._grad.numpy().astype(wanted))
+        convert([*self.parameters(), *self.buffers()], dtype)
         return self
 
     def float(self) -> Module:

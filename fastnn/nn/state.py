@@ -1,13 +1,13 @@
-"""Loading a state: which keys fit, what is missing, unexpected or of another shape, and the copy."""
+"""Changes of a state: loaded from another (which keys fit, what is missing, unexpected or of another shape), and of another precision."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.autograd import Tensor
+from fastnn.autograd import Tensor, note_change
 from fastnn.functional import checks
 
 
@@ -64,3 +64,26 @@ def _fitting(key: str, value: Any, target: np.ndarray) -> np.ndarray:
 def _shaped(key: Any, value: Any) -> str:
     """A key with the shape that stands under it."""
     return f"{key!r} {tuple(value.shape)}" if hasattr(value, "shape") else repr(key)
+
+
+def convert(tensors: Iterable[Tensor], dtype: Any) -> None:
+    """Make floating Tensors, and their gradients, of ``dtype``, in place.
+
+    Raises
+    ------
+    TypeError
+        Where ``dtype`` is neither float32 nor float64; nothing is converted.
+    """
+    try:
+        wanted = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if wanted is None or wanted not in checks.FLOATS:
+        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
+    for tensor in tensors:
+        if tensor.dtype in checks.FLOATS and tensor.dtype != wanted:
+            tensor._data = tensor._data.astype(wanted)
+            note_change()
+            tensor._touch()
+            if tensor._grad is not None:
+                tensor._grad = Tensor(tensor._grad.numpy().astype(wanted))
