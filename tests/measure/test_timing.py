@@ -1,12 +1,14 @@
 """The measuring engine on a clock of its own: what is counted, what disturbs nothing, and what is left uncertain."""
 
+import gc
 import os
+from itertools import groupby
 from time import perf_counter, sleep
 
 import numpy as np
 import pytest
 
-from fastnn.measure import Race, Ratio, paired_ratio, pinned, summarize
+from fastnn.measure import Race, Ratio, interleaved, paired_ratio, pinned, summarize
 from fastnn.measure.timing import clock_step, waiting_time
 
 
@@ -183,3 +185,45 @@ def test_pinning_lasts_as_long_as_its_block():
         assert len(os.sched_getaffinity(0)) == 1
         raise ZeroDivisionError
     assert os.sched_getaffinity(0) == before
+
+
+def test_interleaved_takes_turns_without_the_garbage_collector():
+    order = []
+
+    def call(name):
+        order.append((name, gc.isenabled()))
+        sleep(1e-3)
+
+    times = interleaved({name: lambda name=name: call(name) for name in "abc"}, budget=0.0, rounds=4)
+    assert not any(enabled for _, enabled in order) and gc.isenabled()
+    assert {timing.samples for timing in times.values()} == {4} and list(times) == ["a", "b", "c"]
+    turns = "".join(name for name, _ in groupby(name for name, _ in order))
+    assert turns == "abc" + "abcbcacababc"  # first how many calls make a sample
+    for timing in times.values():
+        assert timing.calls == 1 and timing.seconds >= 1e-3 and timing.spread >= 0
+
+
+def test_interleaved_counts_short_calls_in_many():
+    times = interleaved({"nothing": lambda: None, "sum": lambda: sum(range(1000))}, budget=0.05)
+    assert times["nothing"].calls > 1000 > times["sum"].calls > 1
+    assert times["nothing"].seconds < 1e-6 < times["sum"].seconds < 1e-3
+
+
+def test_interleaved_keeps_to_its_budget_and_leaves_the_collector_as_it_was():
+    gc.disable()
+    try:
+        start = perf_counter()
+        interleaved({"nothing": lambda: None}, budget=0.2, rounds=1)
+        assert 0.2 <= perf_counter() - start < 2
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    with pytest.raises(ZeroDivisionError):
+        interleaved({"wrong": lambda: 1 / 0})
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("wrong", [{"budget": -1}, {"quantile": 1.5}, {"rounds": 0}])
+def test_interleaved_refuses_by_name(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        interleaved({"nothing": lambda: None}, **wrong)
