@@ -7,7 +7,20 @@ gradients to projects with an autograd of their own.
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+
+try:
+    from . import dispatch  # reads FASTNN_BACKEND
+
+    dispatch.is_available("cython")  # reads FASTNN_ISA
+except ValueError as error:
+    # The command says in one line what is wrong, also where that stops the import; a program gets the exception.
+    if PurePath(sys.argv[0]).stem != "fastnn" and not (sys.argv[0] == "-m" and "fastnn.cli" in sys.orig_argv):
+        raise
+    print(f"fastnn: {error}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 from . import functional, random
 from .autograd import Function, Tensor, enable_grad, gradcheck, jacobian, no_grad, tensor, vjp

@@ -1,6 +1,7 @@
 """The command line: the main job end to end on little data, and errors in one line."""
 
 import json
+import os
 import re
 import struct
 import subprocess
@@ -217,3 +218,16 @@ def test_as_a_program(tmp_path):
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name, known", [("FASTNN_BACKEND", "cython, numba, reference"), ("FASTNN_ISA", "v2, v3, v4")])
+@pytest.mark.parametrize("start", [["-m", "fastnn.cli"], ["{folder}/fastnn"]], ids=["module", "program"])
+def test_a_wrong_environment_is_told_in_one_line(name, known, start, tmp_path):
+    """It stops the import already."""
+    (tmp_path / "fastnn").write_text("import sys\nfrom fastnn.cli import main\nsys.exit(main())\n")
+    command = [sys.executable, *(text.format(folder=tmp_path) for text in start), "info"]
+    result = subprocess.run(command, env={**os.environ, name: "fpga"}, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("fastnn: ") and result.stderr.count("\n") == 1
+    for word in (name, "fpga", known):
+        assert word in result.stderr
