@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport even_shares, round_up
-from fastnn.kernels.convolution.passes cimport PIXELS, ROWS, SPAN_BYTES, Pass, Piece, Tap, list_units, make_pass
+from fastnn.kernels.convolution.passes cimport ROWS, SPAN_BYTES, Pass, Piece, Tap, list_pairs, list_units, make_pass
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.strands cimport fill_strands, lines_space, place_lines
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
@@ -25,11 +25,11 @@ cdef extern from "simd/direct.h" nogil:
         Py_ssize_t vectors, Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const double* x, const Py_ssize_t* start,
         Py_ssize_t plane, const double* w, Py_ssize_t w_row, Py_ssize_t w_channel, Py_ssize_t rows, int add, double* p) noexcept
     void blocked_tile_f32 "fastnn_blocked_tile_f32"(
-        Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const float* x, Py_ssize_t plane, const float* w, Py_ssize_t w_channel,
-        int add, float* p) noexcept
+        Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const float* x, const Py_ssize_t* start, Py_ssize_t plane,
+        const float* w, Py_ssize_t w_channel, int add, float* p) noexcept
     void blocked_tile_f64 "fastnn_blocked_tile_f64"(
-        Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const double* x, Py_ssize_t plane, const double* w, Py_ssize_t w_channel,
-        int add, double* p) noexcept
+        Py_ssize_t channels, Py_ssize_t taps, const Tap* tap, const double* x, const Py_ssize_t* start, Py_ssize_t plane,
+        const double* w, Py_ssize_t w_channel, int add, double* p) noexcept
     void fetch_f32 "fastnn_blocked_fetch_f32"(
         const Piece* piece, Py_ssize_t pieces, Py_ssize_t channels, float* y, Py_ssize_t y_channel, Py_ssize_t step) noexcept
     void fetch_f64 "fastnn_blocked_fetch_f64"(
@@ -50,15 +50,15 @@ cdef inline void sum_tile(
     const real* x, const real* w, const Pass* s, const Py_ssize_t* start, Py_ssize_t vectors, Py_ssize_t o, Py_ssize_t c,
     Py_ssize_t channels, real* p,
 ) noexcept nogil:
-    """Up to ROWS output channels of up to VECTORS vectors, and some input channels, which are the first ones where c is 0."""
+    """A tile, and some input channels, which are the first ones where c is 0. ``start`` is that of its first vector or pair."""
     cdef Py_ssize_t rows = min(<Py_ssize_t> ROWS, s.O - o)
     x += c * s.plane
     w += o * s.w_row + c * s.w_channel
     if s.packed:
         if real is float:
-            blocked_tile_f32(channels, s.taps, s.tap, x + start[0], s.plane, w, s.w_channel, c > 0, p)
+            blocked_tile_f32(channels, s.taps, s.tap, x, start, s.plane, w, s.w_channel, c > 0, p)
         else:
-            blocked_tile_f64(channels, s.taps, s.tap, x + start[0], s.plane, w, s.w_channel, c > 0, p)
+            blocked_tile_f64(channels, s.taps, s.tap, x, start, s.plane, w, s.w_channel, c > 0, p)
     elif real is float:
         tile_f32(vectors, channels, s.taps, s.tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, c > 0, p)
     else:
@@ -130,7 +130,7 @@ cdef inline void multiply(
                         if s.C * s.taps == 0:
                             memset(p, 0, size * sizeof(real))
                         else:
-                            sum_tile(x, w, s, start + u, vectors, o, c, min(s.part_channels, s.C - c), p)
+                            sum_tile(x, w, s, start + u * s.starts, vectors, o, c, min(s.part_channels, s.C - c), p)
                         if c + s.part_channels >= s.C:
                             store_tile(b, y, s, first_piece + u, piece, vectors, o, p)
                         p += size
@@ -151,7 +151,7 @@ cdef inline Py_ssize_t block_space(const Pass* s, Py_ssize_t itemsize) noexcept 
     """Bytes that one thread needs."""
     return round_up(
         (sums_elements(s, itemsize) + (0 if s.in_place else s.C * s.plane)) * itemsize + SPAN_BYTES
-        + (2 * s.units + 1) * sizeof(Py_ssize_t) + (s.units + s.images * s.rows) * sizeof(Piece), 64)
+        + ((s.starts + 1) * s.units + 1) * sizeof(Py_ssize_t) + (s.units + s.images * s.rows) * sizeof(Piece), 64)
 
 
 cdef inline void direct_block(
@@ -163,12 +163,14 @@ cdef inline void direct_block(
     cdef real* sums = <real*> space
     cdef real* padded = sums + sums_elements(s, sizeof(real))
     cdef Py_ssize_t* start = <Py_ssize_t*> (padded + (0 if s.in_place else s.C * s.plane) + SPAN_BYTES // sizeof(real))
-    cdef Py_ssize_t* first_piece = start + s.units
+    cdef Py_ssize_t* first_piece = start + s.starts * s.units
     cdef Piece* piece = <Piece*> (first_piece + s.units + 1)
     x += n0 * s.groups * s.C * s.H * s.W
     y += (n0 * s.groups * s.O * s.out_rows + s.row + p0 * s.row_step) * s.out_columns + s.column + q0 * s.step
-    units = list_units(
-        start, first_piece, piece, s, images, min(s.rows, s.P - p0), min(s.columns, s.Q - q0))
+    if s.packed:
+        units = list_pairs(start, first_piece, piece, s, images, min(s.rows, s.P - p0), min(s.columns, s.Q - q0))
+    else:
+        units = list_units(start, first_piece, piece, s, images, min(s.rows, s.P - p0), min(s.columns, s.Q - q0))
     if not s.in_place:
         fill_strands(
             padded, &s.down, &s.across, s.in_rows, s.pitch, x, s.C, images, s.images, s.groups * s.C, s.H, s.W, p0, q0)

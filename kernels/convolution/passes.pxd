@@ -4,8 +4,8 @@
 forward  one pass
 dx       one pass for each of the sh x sw phases of dx, every one a convolution of dy of stride 1 with some of the taps
 
-A pass is cut into blocks whose padded input fits into L2. The places of a block's rows, the margin between them included, form one line
-that is cut into units: vectors of pixels, or as many pixels as a tile has rows.
+A pass is cut into blocks whose padded input fits into L2, and a block into units: vectors of pixels, out of the line that the places of
+its rows form, the margin between them included; or, where the weights are packed, pairs of pixels of the same row, as many as fill a tile.
 """
 
 from fastnn.kernels.convolution.geometry cimport Geometry
@@ -25,7 +25,7 @@ cdef extern from "simd/direct.h" nogil:
 cdef enum:
     BLOCK_BYTES = 1024 * 1024    # of L2, for the padded input of a block
     WEIGHT_BYTES = 1024 * 1024   # weights that stay in L2 beside it
-    PACKED_PIXELS = 400          # of a batch, from which packing the weights costs less than it saves
+    PACKED_PIXELS = 150          # of a batch, from which packing the weights costs less than it saves
     GROUP = 16                    # units that a panel of packed weights meets while it is in L1
     PART_TAPS = 128              # of the input channels that are worked on together
 
@@ -36,7 +36,8 @@ cdef struct Pass:
     Py_ssize_t row, column, row_step, step      # where the phase begins in the output, and its steps
     Py_ssize_t taps, w_group, w_row, w_channel  # elements from one group's weights to the next's, and so on
     bint packed                                 # whether the weights are, so that the channels go in lanes, not the pixels
-    Py_ssize_t span, spans, channels            # places of a unit; units and output channels of a tile
+    Py_ssize_t span, spans, channels            # pixels of a unit; units and output channels of a tile
+    Py_ssize_t starts                           # of a unit: one of a vector, one for each of its pairs
     Tap* tap
     # blocks
     Py_ssize_t images, rows, columns            # of a block; images is 1 where a block is a part of an image
@@ -88,10 +89,11 @@ cdef inline void plan(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept 
     s.blocks = (s.N + s.images - 1) // s.images * s.blocks_down * s.blocks_across
     s.plane = strands * s.images * s.in_rows * s.pitch
     s.packed = g.N * g.P * g.Q >= PACKED_PIXELS
-    s.span, s.spans, s.channels = lanes, VECTORS, ROWS
-    if s.packed:
-        s.span, s.spans, s.channels = PIXELS, 1, 2 * lanes
+    s.span, s.spans, s.channels, s.starts = lanes, VECTORS, ROWS, 1
     s.units = s.images * line_units(s.rows, s.columns, s.pitch, s.span)
+    if s.packed:
+        s.span, s.spans, s.channels, s.starts = PIXELS, 1, 2 * lanes, PIXELS // 2
+        s.units = (s.images * s.rows * ((s.columns + 1) // 2) + s.starts - 1) // s.starts
     # The order of work. A few channels' windows, weights and sums stay in L1; where the weights are many, they are read once for a block,
     # row by row: those of the forward pass run along the input channels, those of dx along the output channels.
     s.group_units, s.tile_channels, s.part_channels = s.spans, s.O, max(PART_TAPS // max(s.taps, 1), 1)
@@ -180,5 +182,36 @@ cdef inline Py_ssize_t list_units(
                     at += s.pitch - q
                 at = start[units] - line + s.span
                 units += 1
+    first_piece[units] = pieces
+    return units
+
+
+cdef inline Py_ssize_t list_pairs(
+    Py_ssize_t* start, Py_ssize_t* first_piece, Piece* piece, const Pass* s, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns
+) noexcept nogil:
+    """Likewise where units are pairs of pixels, whose second one may lie behind a row. The last unit is filled up with its last pair."""
+    cdef bint one_line = s.pitch == columns and s.row_step * s.out_columns == columns * s.step
+    cdef Py_ssize_t lines = 1 if one_line else rows, length = rows * columns if one_line else columns
+    cdef Py_ssize_t n, p, q, lane, target, pairs = 0, pieces = 0, units
+    for n in range(images):
+        for p in range(lines):
+            q = 0
+            while q < length:
+                lane = pairs % s.starts * 2
+                if lane == 0:
+                    first_piece[pairs // s.starts] = pieces
+                start[pairs] = (n * s.in_rows + p) * s.pitch + q
+                pairs += 1
+                target = (n * s.groups * s.O * s.out_rows + p * s.row_step) * s.out_columns + q * s.step
+                if lane > 0 and piece[pieces - 1].lane + piece[pieces - 1].count == lane and (
+                        piece[pieces - 1].target + piece[pieces - 1].count * s.step == target):
+                    piece[pieces - 1].count += min(2, length - q)
+                else:
+                    piece[pieces].lane, piece[pieces].target, piece[pieces].count = lane, target, min(2, length - q)
+                    pieces += 1
+                q += 2
+    units = (pairs + s.starts - 1) // s.starts
+    for q in range(pairs, units * s.starts):
+        start[q] = start[pairs - 1]
     first_piece[units] = pieces
     return units

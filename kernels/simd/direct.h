@@ -1,8 +1,8 @@
 /* Register tiles of a convolution in which a tap is an offset into a padded input, so that no patch is ever gathered.
 
    direct_tile    ROWS output channels x up to 3 vectors of pixels; reads the weights where they lie. v4: 24 sums, 3 vectors, 1 broadcast
-   blocked_tile   PIXELS pixels x 2 vectors of output channels, from packed weights w[c][tap][channel], all of whose loads are aligned:
-                  a fifth faster. v4: 28 sums, 2 vectors, 1 broadcast
+   blocked_tile   pairs of pixels, PIXELS in all, x 2 vectors of output channels, from packed weights w[c][tap][channel], all of whose
+                  loads are aligned: a fifth faster. v4: 28 sums, 2 vectors, 1 broadcast
 
    The file includes itself for each dtype. */
 #ifndef FASTNN_REAL
@@ -113,13 +113,20 @@ static inline void FASTNN_OF(direct_tile)(ptrdiff_t vectors, ptrdiff_t channels,
     }
 }
 
-/* p[pixel i][channel] = or += sum over channels c and taps t of x[i + c plane + t.source] * w[c w_channel + t.weight][channel] */
-static void FASTNN_OF(blocked_tile)(ptrdiff_t channels, ptrdiff_t taps, const fastnn_tap *tap, const FASTNN_REAL *x, ptrdiff_t plane,
-                                    const FASTNN_REAL *w, ptrdiff_t w_channel, int add, FASTNN_REAL *p) {
+/* p[pixel 2 i + j][channel] = or += sum over channels c and taps t of x[from[i] + j + c plane + t.source] * w[c w_channel + t.weight]
+   [channel] */
+static void FASTNN_OF(blocked_tile)(ptrdiff_t channels, ptrdiff_t taps, const fastnn_tap *tap, const FASTNN_REAL *x,
+                                    const ptrdiff_t *from, ptrdiff_t plane, const FASTNN_REAL *w, ptrdiff_t w_channel, int add,
+                                    FASTNN_REAL *p) {
     enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL), R = FASTNN_DIRECT_PIXELS, size = sizeof(FASTNN_REAL) };
+    const FASTNN_REAL *pair[R / 2];
+#pragma GCC unroll 7
+    for (int i = 0; i < R / 2; i++)
+        pair[i] = x + from[i];
     for (ptrdiff_t t0 = 0; t0 < taps; t0 += FASTNN_DIRECT_SUM) {
         const ptrdiff_t some = taps - t0 < FASTNN_DIRECT_SUM ? taps - t0 : FASTNN_DIRECT_SUM, chunk = FASTNN_DIRECT_SUM / some;
-        const char *pixels = (const char *)x, *weights = (const char *)w;
+        const char *weights = (const char *)w;
+        ptrdiff_t channel = 0;
         for (ptrdiff_t c0 = 0; c0 < channels; c0 += chunk) {
             FASTNN_OF(span) sum[R][2];
 #pragma GCC unroll 14
@@ -128,16 +135,17 @@ static void FASTNN_OF(blocked_tile)(ptrdiff_t channels, ptrdiff_t taps, const fa
             for (ptrdiff_t c = channels - c0 < chunk ? channels - c0 : chunk; c > 0; c--) {
                 const fastnn_tap *t = tap + t0, *const end = t + some;
                 do {
-                    const FASTNN_REAL *const pixel = (const FASTNN_REAL *)(pixels + t->source);
+                    const ptrdiff_t at = channel + t->source;
                     const FASTNN_REAL *const weight = (const FASTNN_REAL *)(weights + t->weight);
                     const FASTNN_OF(span) left = FASTNN_OF(load)(weight), right = FASTNN_OF(load)(weight + lanes);
 #pragma GCC unroll 14
                     for (int i = 0; i < R; i++) {
-                        sum[i][0] += pixel[i] * left;
-                        sum[i][1] += pixel[i] * right;
+                        const FASTNN_REAL pixel = ((const FASTNN_REAL *)((const char *)pair[i / 2] + at))[i % 2];
+                        sum[i][0] += pixel * left;
+                        sum[i][1] += pixel * right;
                     }
                 } while (++t != end);
-                pixels += plane * size;
+                channel += plane * size;
                 weights += w_channel * size;
             }
 #pragma GCC unroll 14
@@ -171,20 +179,23 @@ static void FASTNN_OF(blocked_store)(const fastnn_piece *piece, ptrdiff_t pieces
                                      const FASTNN_REAL *bias, FASTNN_REAL *y, ptrdiff_t y_channel, ptrdiff_t step) {
     enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
     FASTNN_REAL turned[lanes * lanes];
-    for (ptrdiff_t c0 = 0; c0 < channels; c0 += lanes)
+    for (ptrdiff_t c0 = 0; c0 < channels; c0 += lanes, y += lanes * y_channel)
         for (ptrdiff_t first = 0; first < FASTNN_DIRECT_PIXELS; first += lanes) {
+            const ptrdiff_t some = channels - c0 < lanes ? channels - c0 : lanes;
             FASTNN_OF(transpose_block)(p + first * 2 * lanes + c0, 2 * lanes, turned, lanes);
-            for (ptrdiff_t c = c0; c < channels && c < c0 + lanes; c++) {
-                const FASTNN_OF(span) pixels = FASTNN_OF(load)(turned + (c - c0) * lanes) + (bias ? bias[c] : 0);
-                for (ptrdiff_t k = 0; k < pieces; k++) {
-                    const ptrdiff_t at = piece[k].lane - first, low = FASTNN_CLAMP(at, 0), high = FASTNN_CLAMP(at + piece[k].count, low);
-                    FASTNN_REAL *const to = y + c * y_channel + piece[k].target - at * step;
-                    if (step == 1)
-                        FASTNN_OF(store_between)(to, pixels, low, high);
-                    else
+            if (bias)
+                for (ptrdiff_t c = 0; c < some; c++)
+                    *(FASTNN_OF(span) *)(turned + c * lanes) += bias[c0 + c];
+            for (ptrdiff_t k = 0; k < pieces; k++) {
+                const ptrdiff_t at = piece[k].lane - first, low = FASTNN_CLAMP(at, 0), high = FASTNN_CLAMP(at + piece[k].count, low);
+                FASTNN_REAL *const to = y + piece[k].target - at * step;
+                if (step == 1)
+                    for (ptrdiff_t c = 0; c < some; c++)
+                        FASTNN_OF(store_between)(to + c * y_channel, FASTNN_OF(load)(turned + c * lanes), low, high);
+                else
+                    for (ptrdiff_t c = 0; c < some; c++)
                         for (ptrdiff_t i = low; i < high; i++)
-                            to[i * step] = pixels[i];
-                }
+                            to[c * y_channel + i * step] = turned[c * lanes + i];
             }
         }
 }
