@@ -20,11 +20,20 @@ from fastnn.kernels.pullback cimport current
 
 cnp.import_array()
 
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* value)
+
 cdef extern from "pythread.h" nogil:
     int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interrupted)
 
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct ArrayFields "PyArrayObject_fields":
+        PyObject* weakreflist
+
 cdef enum:
     MOST_INPUTS = 4
+    SPARES = 2           # predictions that are given again once nobody has them: a loop holds the last one while it asks for the next
+    MOST_SPARED = 4096   # bytes of such a prediction
 
 
 cdef struct Input:
@@ -148,6 +157,8 @@ cdef class Shortcut:
     cdef tuple written, held
     cdef cnp.ndarray result
     cdef Layout output
+    cdef list spares     # of predictions
+    cdef Py_ssize_t next_spare
 
     def __cinit__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple options,
                   tuple lists, tuple variables, tuple steps, tuple written):
@@ -155,6 +166,7 @@ cdef class Shortcut:
         if len(inputs) > MOST_INPUTS:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
         self.executor, self.guard, self.result, self.written = executor, guard, result, written
+        self.spares = [None] * SPARES if cnp.PyArray_NBYTES(result) <= MOST_SPARED else []
         self.held = (inputs, watched, options, lists, variables, steps)  # what the pointers lead to
         self.item_count, self.list_count = len(watched) + len(options), len(lists)
         self.input_count, self.variable_count, self.check_count = len(inputs), len(variables), len(checks)
@@ -245,12 +257,26 @@ cdef class Shortcut:
         finally:
             self.guard.release()
 
+    cdef object fresh(self):
+        """An array that nobody has: making one and freeing it takes as long as the smallest networks."""
+        cdef Py_ssize_t i
+        cdef PyObject* spare
+        for i in range(PyList_GET_SIZE(self.spares)):
+            spare = PyList_GET_ITEM(self.spares, i)
+            if Py_REFCNT(spare) == 1 and matches(spare, &self.output, WRITEABLE) and (<ArrayFields*> spare).weakreflist == NULL:
+                return <object> spare
+        made = allocate(&self.output)
+        if PyList_GET_SIZE(self.spares) > 0:
+            self.spares[self.next_spare] = made
+            self.next_spare = (self.next_spare + 1) % SPARES
+        return made
+
     cdef object take_prediction(self, PyObject** given, object out):
         """The prediction, or None where the call is another one."""
         if not self.fits(given):
             return None
         if out is None:
-            out = allocate(&self.output)
+            out = self.fresh()
         elif not matches(<PyObject*> out, &self.output, WRITEABLE):
             return None
         if not self.guard.take():
@@ -263,15 +289,21 @@ cdef class Shortcut:
             self.guard.release()
 
 
+cdef class Shortcuts:
+    """What a plan inherits: its shortcuts, where compiled code finds them at once."""
+
+    cdef public Shortcut _step_shortcut, _predict_shortcut
+
+
 def stepping(slow):
     """A plan's ``step`` that takes the shortcut in ``_step_shortcut`` where it can, else the way of ``slow``."""
     @wraps(slow)
-    def step(self, x, y):
+    def step(Shortcuts self not None, x, y):
         cdef PyObject* given[2]
-        known = self._step_shortcut
+        cdef Shortcut known = self._step_shortcut
         if known is not None:
             given[0], given[1] = <PyObject*> x, <PyObject*> y
-            loss = (<Shortcut?> known).take_step(given)
+            loss = known.take_step(given)
             if loss is not None:
                 return loss
         return slow(self, x, y)
@@ -281,12 +313,12 @@ def stepping(slow):
 def predicting(slow):
     """A plan's ``predict`` that takes the shortcut in ``_predict_shortcut`` where it can, else the way of ``slow``."""
     @wraps(slow)
-    def predict(self, x, out=None):
+    def predict(Shortcuts self not None, x, out=None):
         cdef PyObject* given[1]
-        known = self._predict_shortcut
+        cdef Shortcut known = self._predict_shortcut
         if known is not None:
             given[0] = <PyObject*> x
-            prediction = (<Shortcut?> known).take_prediction(given, out)
+            prediction = known.take_prediction(given, out)
             if prediction is not None:
                 return prediction
         return slow(self, x, out)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import functional as F
 from fastnn.functional import checks
+from fastnn.kernels.memory import aligned_copy
 from fastnn.random import generator
 
 from .module import Module
@@ -37,7 +38,7 @@ def uniform_parameter(shape: tuple[int, ...], fan_in: int, rng: np.random.Genera
     bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
     kind = float_dtype(dtype)
     try:
-        return Parameter(rng.uniform(-bound, bound, shape).astype(kind))
+        return Parameter(aligned_copy(rng.uniform(-bound, bound, shape), kind))
     except (ValueError, MemoryError):  # more elements than can be counted or held
         raise MemoryError(f"no machine has room for a parameter of shape {shape}") from None
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.autograd import Tensor, note_change
 from fastnn.functional import checks
+from fastnn.kernels.memory import aligned_copy
 
 
 class LoadResult(NamedTuple):
@@ -82,7 +83,7 @@ def convert(tensors: Iterable[Tensor], dtype: Any) -> None:
         raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
     for tensor in tensors:
         if tensor.dtype in checks.FLOATS and tensor.dtype != wanted:
-            tensor._data = tensor._data.astype(wanted)
+            tensor._data = aligned_copy(tensor._data, wanted)
             note_change()
             tensor._touch()
             if tensor._grad is not None:

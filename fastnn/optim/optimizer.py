@@ -12,6 +12,7 @@ from fastnn import dispatch
 from fastnn.autograd import Tensor, enable_grad, note_change
 from fastnn.functional import checks
 from fastnn.kernels import Operator
+from fastnn.kernels.memory import aligned_copy
 
 NUMBERS = {"step": int, "mu_product": float}  # state that is one number for a parameter; torch keeps it in a 0-d tensor
 
@@ -138,7 +139,7 @@ class Optimizer:
         state = self.state.setdefault(parameter, {})
         for name in names:
             if name not in state:
-                state[name] = np.full(parameter.shape, fill, parameter.dtype)
+                state[name] = aligned_copy(np.full(parameter.shape, fill, parameter.dtype))
             elif state[name].dtype != parameter.dtype:
                 state[name] = state[name].astype(parameter.dtype)
         return [state[name] for name in names]

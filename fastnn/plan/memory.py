@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import Graph, Node, Value
+from fastnn.kernels.memory import ALIGNMENT, aligned_zeros
 
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+from .graph import Graph, Node, Value
 
 
 class Layout(NamedTuple):
@@ -120,9 +120,7 @@ def _place(blocks: list[_Block]) -> int:
 
 def arrays_in_arena(graph: Graph, layout: Layout) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """The arena, and an array for every value by its ``id``."""
-    raw = np.zeros(layout.size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    arena = raw[start : start + layout.size]
+    arena = aligned_zeros((layout.size,), np.uint8)
     arrays = {id(value): _at(arena, layout, value) for value in graph.inputs}
     for node in graph.nodes:
         for value in (*node.inputs, *node.outputs):

@@ -19,7 +19,7 @@ from .checked import CHECKS, rows_in
 from .compiled import Compiled, compile_prediction, compile_pullback, compile_training, weight_of
 from .explain import explain, graphviz
 from .program import PythonGuard, shortcut
-from .shortcuts import predicting, shortcut_of, stepping
+from .shortcuts import Shortcuts, predicting, shortcut_of, stepping
 
 MOST_PROGRAMS = 16  # of one plan; the one that was not used for longest goes
 
@@ -41,7 +41,7 @@ def _lock() -> Any:
     return PythonGuard() if shortcut is None else shortcut.Guard()
 
 
-class Plan:
+class Plan(Shortcuts):
     """A network compiled: training steps and predictions as flat lists of kernel calls over memory that was planned once.
 
     What a model, loss and plan are made of may be changed at any time; the next call sees it. Random numbers that NumPy draws in

@@ -21,6 +21,7 @@ def _itself(method: Callable[..., Any]) -> Callable[..., Any]:
 
 # Decorators of a plan's methods, which take its shortcut without Python.
 stepping, predicting = (_itself, _itself) if shortcut is None else (shortcut.stepping, shortcut.predicting)
+Shortcuts: Any = object if shortcut is None else shortcut.Shortcuts  # what a plan inherits
 
 
 def shortcut_of(compiled: Compiled, lock: Any) -> Any:

@@ -7,7 +7,7 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.gemm cimport IDENTITY, RELU, SIGMOID, TANH, gemm_workspace
 from fastnn.kernels.linear.products cimport column_sums, left_multiply, multiply, multiply_panels
-from fastnn.kernels.linear.small cimport is_small, small_gradients, small_product
+from fastnn.kernels.linear.small cimport is_row, is_small, row_product, small_gradients, small_product
 from fastnn.kernels.packing cimport pack
 from fastnn.kernels.scratch cimport scratch
 
@@ -22,6 +22,9 @@ cdef int _product(
 ) noexcept nogil:
     if is_small(N, I, O):
         small_product(x, w, b, y, N, I, O, activation)
+        return 0
+    if is_row(N, I, O, sizeof(real)):
+        row_product(x, w, b, y, I, O, activation)
         return 0
     return multiply(y, b, x, I, 1, w, 1, I, N, O, I, activation)
 

@@ -55,6 +55,36 @@ def test_nan_and_infinity_come_through(backend, rows):
     assert np.isfinite(np.delete(y[1:], 3, axis=1)).all()
 
 
+@pytest.mark.parametrize(
+    "columns, rows", [(1, 1), (2, 3), (5, 7), (17, 33), (64, 32), (100, 15), (1023, 16), (1024, 17), (1025, 15)]
+)
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_single_row(columns, rows, activation, dtype, rng):
+    """One sample takes ways of its own: unaligned memory and a missing bias among them, and nothing is written beyond the end."""
+    x, w = (rng.standard_normal(shape).astype(dtype) for shape in ((1, columns), (rows, columns)))
+    shifted = np.empty(rows * columns + 1, dtype)[1:].reshape(rows, columns)
+    shifted[...] = w
+    for b in (None, rng.standard_normal(rows).astype(dtype)):
+        room = np.full(rows + 16, 7, dtype)
+        y = F.linear(x, w, b, activation=activation, out=room[:rows].reshape(1, rows))
+        with use_backend("reference"):
+            expected = F.linear(*(a if a is None else a.astype(np.float64) for a in (x, w, b)), activation=activation)
+        scale = np.abs(x).astype(np.float64) @ np.abs(w).T.astype(np.float64) + (0 if b is None else np.abs(b)) + 1
+        assert (np.abs(y - expected) <= 16 * np.finfo(dtype).eps * scale).all()
+        assert (room[rows:] == 7).all()
+        np.testing.assert_array_equal(F.linear(x, shifted, b, activation=activation), y)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (20, 32)])
+def test_relu_of_a_single_row_keeps_nan(shape):
+    w = np.ones(shape, np.float32)
+    w[0, 1] = np.nan
+    y = F.linear(-np.ones((1, shape[1]), np.float32), w, activation="relu")
+    assert np.isnan(y[0, 0])
+    assert (y[0, 1:] == 0).all() and not np.signbit(y[0, 1:]).any()
+
+
 @pytest.mark.parametrize("shape", [(1, 300, 7), (3, 1000, 20), (64, 784, 33), (50, 900, 130)])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_float32_error_bound(shape, backend, rng):

@@ -75,3 +75,16 @@ def test_dropout_masks(rng):
     assert fastnn.functional.dropout(x, 0.5, rng=4, out=out) is out
     np.testing.assert_array_equal(out, fastnn.functional.dropout(x, 0.5, rng=4))
     assert fastnn.functional.dropout(x.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(7, 5), lambda: nn.Conv2d(3, 5, 3), lambda: nn.Linear(7, 5).double()])
+def test_weights_begin_at_a_cache_line(make):
+    """Elsewhere each of a kernel's vectors would lie across two lines."""
+    layer = make()
+    optimizer = fastnn.optim.Adam(layer.parameters())
+    for parameter in layer.parameters():
+        parameter.grad = np.ones_like(parameter.numpy())
+    optimizer.step()
+    states = [array for state in optimizer.state.values() for array in state.values() if isinstance(array, np.ndarray)]
+    assert len(states) == 4
+    assert [array.ctypes.data % 64 for array in (*(p.numpy() for p in layer.parameters()), *states)] == [0] * 6

@@ -1,5 +1,7 @@
 """A plan's predictions are the model's in evaluation mode."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,45 @@ def test_predict_follows_the_weights():
     assert plan.predict(x).dtype == np.float64
     with fastnn.use_backend("reference"):
         np.testing.assert_allclose(plan.predict(x), model(fastnn.tensor(x.astype(np.float64))).numpy(), atol=1e-12)
+
+
+def test_predictions_that_somebody_has_stay_as_they_are():
+    """Memory of small predictions is used again once nobody can see it."""
+    model, _, shape = twins("mlp", np.float32)
+    plan = fastnn.compile(model)
+    inputs = [x for x, _ in batches(shape, [5] * 8, np.float32)]
+    expected = [model.eval()(fastnn.tensor(x)).numpy() for x in inputs]
+    for _ in range(2):
+        found = [plan.predict(x) for x in inputs]
+        assert len({y.ctypes.data for y in found}) == len(found)
+        for y, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(y, wanted)
+        view, number, exported = found[0].T, found[1], memoryview(found[2])
+        del found, y
+        for x in inputs:
+            plan.predict(x)
+        for kept, wanted in zip((view.T, number, exported), expected, strict=False):
+            np.testing.assert_array_equal(kept, wanted)
+        del view, number, exported, kept
+
+
+def test_a_prediction_that_was_changed_is_not_given_again():
+    plan = fastnn.compile(nn.Linear(3, 4))
+    x = np.ones((2, 3), np.float32)
+    expected = plan.predict(x).copy()
+    changes = (
+        lambda y: setattr(y, "shape", (8,)), lambda y: setattr(y, "dtype", np.int32), lambda y: setattr(y.flags, "writeable", False),
+    )  # fmt: skip
+    for change in changes:
+        for _ in range(3):
+            change(plan.predict(x))
+        y = plan.predict(x)
+        np.testing.assert_array_equal(y, expected)
+        assert y.flags.writeable and y.dtype == np.float32
+        del y
+    watched = weakref.ref(plan.predict(x))
+    for _ in range(4):
+        assert plan.predict(x) is not watched()
 
 
 class Branches(nn.Module):
