@@ -28,7 +28,22 @@ cdef extern from "simd/rank_one.h" nogil:
         Py_ssize_t rows, Py_ssize_t n, const double* d, const double* w, Py_ssize_t w_row, const double* x,
         double* dx, double* dw, Py_ssize_t dw_row, bint past) noexcept
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+
+    /* Whether a thread goes over a matrix from its end this time: what it read last is still in the caches. A bit for each matrix, or
+       rather for what its address hashes to; the results do not depend on it. */
+    static int dots_turn(const void *matrix) {
+        static __thread uint64_t turns;
+        const uint64_t bit = 1ull << (((uintptr_t)matrix >> 6) * 0x9E3779B97F4A7C15ull >> 58);
+        return ((turns ^= bit) & bit) != 0;
+    }
+    """
+    bint dots_turn(const void* matrix) noexcept nogil
+
 cdef enum:
+    DOTS_LARGE = 1 << 20  # bytes of a matrix from which it is read to and fro: at 4 MiB that takes 30 % less time, the first call aside
     PASS_COLUMNS = 2048  # of a matrix that are passed over at a time: their part of the vectors stays in L1
     PASS_CHUNK = 512     # rows that are added up before their sum joins the others
     PASS_LARGE = 32 << 20  # bytes of a gradient from which it goes past the caches: 7 % faster at 64 MiB, slower at 16
@@ -40,11 +55,13 @@ cdef inline void dots(
 ) noexcept nogil:
     """c[i c_p + j c_q] = start[i start_p + j start_q] + p[i] q[j], rows of p by eights. Without ``start`` it counts as zero."""
     cdef real sums[DOT_SHARED * DOT_ROWS]
-    cdef Py_ssize_t i = 0, j, rows, shared, s, r
+    cdef Py_ssize_t units = (p_rows + DOT_ROWS - 1) // DOT_ROWS, unit, i, j, rows, shared, s, r
+    cdef bint turned = p_rows * k * sizeof(real) >= DOTS_LARGE and dots_turn(p)
     cdef real* target
     cdef const real* first
     cdef real one[DOT_ROWS]
-    while i < p_rows:
+    for unit in range(units):
+        i = (units - 1 - unit if turned else unit) * DOT_ROWS
         rows = min(<Py_ssize_t> DOT_ROWS, p_rows - i)
         j = 0
         while j < q_rows:
@@ -67,7 +84,6 @@ cdef inline void dots(
                 for r in range(rows):
                     target[r * c_p] = sums[s * DOT_ROWS + r]
             j += shared
-        i += rows
 
 
 cdef inline void pass_chunk(
