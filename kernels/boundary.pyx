@@ -1,23 +1,25 @@
 """The Python boundary, compiled: a call like one that was checked before goes straight to its kernel.
 
 Checking arguments in Python costs several microseconds, more than many a kernel. What it decides depends on types, shapes, layout and
-plain values alone; so a function that was called once remembers them with the kernel that its arguments led to. A later call is
-compared (a few nanoseconds an argument) and either is the same in all of that, or takes the Python way, which converts or explains.
+plain values alone; so a function that was called once (see ``remembered.pyx``) keeps them with the kernel that its arguments led to, and
+that kernel's arguments in plain C. A later call is compared (a few nanoseconds an argument) and either is the same in all of that, or
+takes the Python way, which converts or explains.
 """
 
 cimport numpy as cnp
-from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from libc.string cimport memcpy
 
+from fastnn.kernels.entry cimport MOST_NUMBERS, Argument64, kernel_of, lay_out
 from fastnn.kernels.layouts cimport (
-    NO_ARRAY, READY, WRITEABLE, Layout, allocate, describe, is_array, matches, overlap, same_shape, view)
-from fastnn.kernels.pullback cimport MOST_ARGUMENTS, Gradients, Pullback, PyObject_Vectorcall, current
+    NO_ARRAY, READY, WRITEABLE, Layout, allocate, describe, matches, overlap, same_shape, seen, size_of)
+from fastnn.kernels.pullback cimport MOST_ARGUMENTS, Gradients, pulled
+from fastnn.kernels.vectorcall cimport count_of, place_of
 
 cnp.import_array()
-
-cdef enum:
-    MOST_CALLS = 16  # that one function remembers, with and without gradient; the oldest goes first
 
 # Values whose equality says that a check would find the same again.
 cdef frozenset PLAIN = frozenset((type(None), bool, int, float, str, tuple))
@@ -77,16 +79,6 @@ cdef class Memory:
         (argument, classes, ignored) of the arguments whose values are checked at every call.
     """
 
-    cdef object kernel, state
-    cdef tuple names, values, attributes, checks
-    cdef int arguments, inputs, outputs
-    cdef bint inplace
-    cdef Layout* layouts  # of the arguments
-    cdef Layout* views    # of the kernel's arrays
-    cdef Layout* results  # of the kernel's outputs
-    cdef Layout result
-    cdef int sources[MOST_ARGUMENTS]
-
     def __cinit__(
         self, kernel, state, tuple names, tuple values, tuple arrays, tuple attributes, tuple outputs, tuple result, bint inplace,
         tuple checks,
@@ -108,6 +100,7 @@ cdef class Memory:
                 describe(&self.layouts[i], values[i][0], values[i][1])
         for i in range(self.inputs):
             self.sources[i] = NO_ARRAY if arrays[i] is None else arrays[i][0]
+            self.views[i].type = NO_ARRAY
             if arrays[i] is not None:
                 describe(&self.views[i], arrays[i][1], self.layouts[self.sources[i]].type)
         for i in range(self.outputs):
@@ -115,21 +108,50 @@ cdef class Memory:
             if outputs[i] is not None:
                 describe(&self.results[i], outputs[i][0], outputs[i][1])
         describe(&self.result, result, self.results[0].type)
+        self.compiled = kernel_of(kernel)
+        if self.compiled is not None:
+            self.prepare()
+
+    cdef int prepare(self) except -1:
+        """Put the arguments of a compiled kernel into plain C."""
+        cdef int count = self.inputs + <int> len(self.attributes) + self.outputs, i
+        cdef const Layout* layout
+        self.prepared = <Argument64*> PyMem_Calloc(count, sizeof(Argument64))
+        self.numbers = <Py_ssize_t*> PyMem_Calloc(count * MOST_NUMBERS, sizeof(Py_ssize_t))
+        if self.prepared == NULL or self.numbers == NULL:
+            raise MemoryError("no room for a remembered call")
+        for i in range(count):
+            if self.inputs <= i < count - self.outputs:
+                self.compiled.take(&self.prepared[i], i, <PyObject*> self.attributes[i - self.inputs], &self.numbers[i * MOST_NUMBERS])
+                continue
+            layout = &self.views[i] if i < self.inputs else &self.results[i - (count - self.outputs)]
+            if layout.type == NO_ARRAY:
+                self.compiled.take(&self.prepared[i], i, <PyObject*> None, NULL)
+            else:
+                lay_out(&self.prepared[i], layout, size_of(layout.type))
+                self.elements += self.prepared[i].size
+        return 0
 
     def __dealloc__(self):
+        PyMem_Free(self.prepared)
+        PyMem_Free(self.numbers)
         PyMem_Free(self.layouts)
         PyMem_Free(self.views)
         PyMem_Free(self.results)
 
-    cdef bint find(self, tuple args, dict named, bint has_out, PyObject** found):
+    cdef bint find(self, PyObject* const* args, Py_ssize_t given, PyObject* names, bint has_out, PyObject** found) except -1:
         """Put the arguments into ``found`` where the call is like this one."""
-        cdef Py_ssize_t given = len(args), count = given + len(named) - has_out, i
+        cdef Py_ssize_t count = given + count_of(names) - has_out, i, place
         if count != self.arguments or len(self.names) != count - given:
             return False
         for i in range(count):
-            found[i] = <PyObject*> args[i] if i < given else PyDict_GetItem(named, self.names[i - given])
-            if found[i] == NULL:
-                return False
+            if i < given:
+                found[i] = args[i]
+            else:
+                place = place_of(names, self.names[i - given])
+                if place < 0:
+                    return False
+                found[i] = args[given + place]
             if self.layouts[i].type != NO_ARRAY:
                 if not matches(found[i], &self.layouts[i], READY):
                     return False
@@ -155,42 +177,44 @@ cdef class Memory:
                 return False
         return True
 
-    cdef bint values_fit(self, PyObject** found):
+    cdef bint values_fit(self, PyObject** found) except -1:
         for argument, classes, ignored in self.checks:
             if not valid_classes(<object> found[<int> argument], classes, ignored):
                 return False
         return True
 
-    cdef object run(self, PyObject** found, object out, PyObject** args, list borrowed):
-        """Call the kernel on arguments that fit.
-
-        ``args`` receives the kernel's arguments; those that are neither arguments of the function nor attributes live as long as
-        ``borrowed``.
-        """
-        cdef int count = 0, i
-        for i in range(self.inputs):
-            if self.sources[i] == NO_ARRAY:
-                args[count] = <PyObject*> None
-            elif same_shape(&self.views[i], &self.layouts[self.sources[i]]):
-                args[count] = found[self.sources[i]]
-            else:
-                borrowed.append(view(<cnp.ndarray> found[self.sources[i]], &self.views[i]))
-                args[count] = <PyObject*> borrowed[-1]
-            count += 1
-        for i in range(len(self.attributes)):
-            args[count] = <PyObject*> self.attributes[i]
-            count += 1
+    cdef object run(self, PyObject** found, object out, list rest):
+        """Call the kernel on arguments that fit. ``rest`` receives its outputs but the first; it may be None where there is one."""
+        cdef int i
         result = out if out is not None else allocate(&self.result)
-        borrowed.append(result if same_shape(&self.result, &self.results[0]) else view(result, &self.results[0]))
-        args[count] = <PyObject*> borrowed[-1]
         for i in range(1, self.outputs):
-            if self.results[i].type == NO_ARRAY:
-                args[count + i] = <PyObject*> None
-            else:
-                borrowed.append(allocate(&self.results[i]))
-                args[count + i] = <PyObject*> borrowed[-1]
-        PyObject_Vectorcall(self.kernel, args, count + self.outputs, NULL)
+            rest.append(None if self.results[i].type == NO_ARRAY else allocate(&self.results[i]))
+        if self.compiled is None:
+            arrays = [None if self.sources[i] == NO_ARRAY else self.argument(i, found, result, rest) for i in range(self.inputs)]
+            self.kernel(*arrays, *self.attributes, seen(result, &self.result, &self.results[0]), *(rest or ()))
+        else:
+            self.launch(found, result, rest)
         return result
+
+    cdef int launch(self, PyObject** found, object result, list rest) except -1:
+        cdef Argument64 arguments[MOST_ARGUMENTS]
+        cdef int first = self.inputs + <int> len(self.attributes), i
+        memcpy(arguments, self.prepared, (first + self.outputs) * sizeof(Argument64))
+        for i in range(self.inputs):
+            if self.sources[i] != NO_ARRAY:
+                arguments[i].output = <double*> cnp.PyArray_DATA(<cnp.ndarray> found[self.sources[i]])
+        arguments[first].output = <double*> cnp.PyArray_DATA(<cnp.ndarray> result)
+        for i in range(1, self.outputs):
+            if self.results[i].type != NO_ARRAY:
+                arguments[first + i].output = <double*> cnp.PyArray_DATA(<cnp.ndarray> rest[i - 1])
+        return self.compiled.launch(arguments, self.views[0].type == cnp.NPY_FLOAT32, self.elements)
+
+    cdef object argument(self, int number, PyObject** found, object result, list rest):
+        """An array as the kernel sees it."""
+        cdef int first = self.inputs + <int> len(self.attributes)
+        if number < self.inputs:
+            return seen(<object> found[self.sources[number]], &self.layouts[self.sources[number]], &self.views[number])
+        return rest[number - first - 1] if number > first else seen(result, &self.result, &self.results[0])
 
 
 cdef class Record:
@@ -205,90 +229,18 @@ cdef class Record:
         value.
     """
 
-    cdef Memory call
-    cdef Gradients gradients
-    cdef tuple constants
-
     def __init__(self, Memory call, Gradients gradients, tuple constants):
         self.call, self.gradients, self.constants = call, gradients, constants
 
     cdef tuple run(self, PyObject** found, object function, tuple args, dict params):
         """The result, and its pullback."""
-        cdef PyObject* passed[MOST_ARGUMENTS]
-        cdef list borrowed = []
-        result = self.call.run(found, None, passed, borrowed)
-        constants = tuple([<object> passed[<int> c] if type(c) is int else (<list> c)[0] for c in self.constants])
-        return result, Pullback(self.gradients, constants, args, None, function, params)
-
-
-cdef class Remembered:
-    """A function that remembers its checked calls.
-
-    Parameters
-    ----------
-    function : callable
-        What it is without memory. Its one keyword for the result's memory is ``out``.
-    state, observer : ContextVar
-        The order of backends; and who watches all calls, for whom every one takes the Python way.
-    learn : callable
-        ``learn(function, args, kwargs) -> (result, Memory or None)``.
-    """
-
-    cdef readonly object function
-    cdef object state, observer, learn
-    cdef list memories, records
-    cdef dict __dict__
-
-    def __init__(self, function, state, observer, learn):
-        self.function, self.state, self.observer, self.learn = function, state, observer, learn
-        self.memories, self.records = [], []
-
-    def __call__(self, *args, **kwargs):
-        cdef PyObject* found[MOST_ARGUMENTS]
-        cdef PyObject* passed[MOST_ARGUMENTS]
-        cdef PyObject* out = PyDict_GetItem(kwargs, "out")
-        cdef PyObject* state = current(self.state)
-        cdef bint has_out = out != NULL
-        cdef Memory memory
-        cdef list known = self.memories
+        cdef list rest = [] if self.call.outputs > 1 else None
+        cdef tuple constants = PyTuple_New(len(self.constants))
         cdef Py_ssize_t i
-        if current(self.observer) != <PyObject*> None:
-            return self.function(*args, **kwargs)
-        if out == NULL:
-            out = <PyObject*> None
-        for i in range(len(known)):
-            memory = <Memory> known[i]
-            if <PyObject*> memory.state == state and memory.find(args, kwargs, has_out, found):
-                if (out == <PyObject*> None or memory.accepts(found, out)) and (not memory.checks or memory.values_fit(found)):
-                    return memory.run(found, <object> out, passed, [])
-                return self.function(*args, **kwargs)
-        if not all([is_array(<PyObject*> value) or type(value) in PLAIN for value in (*args, *kwargs.values())]):
-            return self.function(*args, **kwargs)
-        result, learnt = self.learn(self.function, args, kwargs)
-        if learnt is not None:
-            self.memories = [*self.memories[1 - MOST_CALLS:], learnt]  # a new list: other threads may be reading the old one
-        return result
-
-    def recorded(self, tuple args, dict kwargs):
-        """``(y, pullback)`` of a call like one of which a record is kept, else None."""
-        cdef PyObject* found[MOST_ARGUMENTS]
-        cdef PyObject* state = current(self.state)
-        cdef Record record
-        cdef list known = self.records
-        cdef Py_ssize_t i
-        if current(self.observer) != <PyObject*> None:
-            return None
-        for i in range(len(known)):
-            record = <Record> known[i]
-            if <PyObject*> record.call.state == state and record.call.find(args, kwargs, False, found):
-                if record.call.checks and not record.call.values_fit(found):
-                    return None
-                return record.run(found, self, args, kwargs)
-        return None
-
-    def keep(self, Record record):
-        """Remember how a call with its gradient goes."""
-        self.records = [*self.records[1 - MOST_CALLS:], record]
-
-    def __reduce__(self):
-        return self.__qualname__  # pickled by name, as functions are
+        result = self.call.run(found, None, rest)
+        for i in range(len(self.constants)):
+            constant = self.constants[i]
+            constant = self.call.argument(<int> constant, found, result, rest) if type(constant) is int else (<list> constant)[0]
+            Py_INCREF(constant)
+            PyTuple_SET_ITEM(constants, i, constant)
+        return result, pulled(self.gradients, constants, args, function, params)

@@ -11,6 +11,8 @@ type ``Argument``, and compiled for float32 and for float64::
 
 from cpython.object cimport PyObject
 
+from fastnn.kernels.layouts cimport Layout
+
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
         const char* ml_name
@@ -71,6 +73,18 @@ cdef enum:
     MOST_NUMBERS = 8     # of a tuple, and dimensions of an array
 
 
+cdef inline void lay_out(Argument64* argument, const Layout* layout, int itemsize) noexcept:
+    """An array of that layout, but for its memory; ``layout`` has to live as long."""
+    cdef int i
+    argument.given = True
+    argument.dims = <const Py_ssize_t*> layout.dims
+    argument.ndim = layout.ndim
+    argument.itemsize = itemsize
+    argument.size = 1
+    for i in range(layout.ndim):
+        argument.size *= layout.dims[i]
+
+
 cdef class Kernel:
     cdef Entry entry32, entry64
     cdef Together together32, together64
@@ -85,6 +99,7 @@ cdef class Kernel:
     cdef int take(self, Argument64* argument, int index, PyObject* value, Py_ssize_t* room) except -1
     cdef object wrong(self, int index, PyObject* value)
     cdef object no_memory(self)
+    cdef int launch(self, const Argument64* arguments, bint narrow, Py_ssize_t elements) except -1
 
 
 cdef Kernel kernel_of(function)

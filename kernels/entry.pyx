@@ -105,28 +105,33 @@ cdef class Kernel:
     cdef object no_memory(self):
         return MemoryError(f"{self.name}: no room for what it computes in between")
 
+    cdef int launch(self, const Argument64* arguments, bint narrow, Py_ssize_t elements) except -1:
+        """Call the entry for float32, or for float64, where all arrays together have so many elements."""
+        cdef Entry entry = self.entry32 if narrow else self.entry64
+        cdef int failed
+        if elements < RELEASED_FROM:
+            failed = entry(arguments)
+        else:
+            with nogil:
+                failed = entry(arguments)
+        if failed:
+            raise self.no_memory()
+        return 0
+
 
 cdef object call(Kernel self, PyObject* const* values, Py_ssize_t count):
     """What Python calls."""
     cdef Argument64 arguments[MOST_ARGUMENTS]
     cdef Py_ssize_t room[MOST_ARGUMENTS * MOST_NUMBERS]
     cdef Py_ssize_t elements = 0
-    cdef Entry entry
-    cdef int i, failed
+    cdef int i
     if count != self.count:
         raise TypeError(f"{self.signature.decode()}: expected {self.count} arguments, got {count}")
     for i in range(count):
         self.take(&arguments[i], i, values[i], &room[i * MOST_NUMBERS])
         if self.kinds[i] == c"a":
             elements += arguments[i].size
-    entry = self.entry32 if self.is_float32(<PyObject**> values) else self.entry64
-    if elements < RELEASED_FROM:
-        failed = entry(arguments)
-    else:
-        with nogil:
-            failed = entry(arguments)
-    if failed:
-        raise self.no_memory()
+    self.launch(arguments, self.is_float32(<PyObject**> values), elements)
 
 
 cdef Kernel kernel_of(function):

@@ -72,3 +72,13 @@ cdef inline object view(cnp.ndarray array, Layout* layout):
     result = cnp.PyArray_SimpleNewFromData(layout.ndim, layout.dims, layout.type, cnp.PyArray_DATA(array))
     cnp.set_array_base(result, array)
     return result
+
+
+cdef inline object seen(object array, Layout* layout, Layout* kernels):
+    """A contiguous array of one layout as the kernel sees it."""
+    return array if same_shape(layout, kernels) else view(<cnp.ndarray> array, kernels)
+
+
+cdef inline int size_of(int type) except -1:
+    """Bytes of an element."""
+    return <int> (<cnp.dtype> cnp.PyArray_DescrFromType(type)).itemsize

@@ -1,16 +1,16 @@
 """A pullback without Python: what :mod:`fastnn.kernels.boundary` makes for a remembered function."""
 
+cimport numpy as cnp
 from cpython.contextvars cimport PyContextVar_Get
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
+from fastnn.kernels.entry cimport MOST_ARGUMENTS, Kernel
 from fastnn.kernels.layouts cimport Layout
+from fastnn.kernels.vectorcall cimport vectorcallfunc
 
 cdef extern from "Python.h":
     object PyObject_Vectorcall(object callable, PyObject** args, size_t count, PyObject* names)
-
-cdef enum:
-    MOST_ARGUMENTS = 24  # of a kernel: arrays, attributes and outputs
 
 
 cdef inline PyObject* current(object variable) except NULL:
@@ -23,7 +23,8 @@ cdef inline PyObject* current(object variable) except NULL:
 
 cdef class Gradients:
     cdef object kernel, state, observer, order, again
-    cdef int inputs, outputs
+    cdef Kernel compiled  # the same as ``kernel``, or None where it is none of ours
+    cdef int inputs, outputs, itemsize
     cdef Layout dy, dy_view
     cdef Layout layouts[MOST_ARGUMENTS]
     cdef Layout views[MOST_ARGUMENTS]
@@ -32,10 +33,17 @@ cdef class Gradients:
 
 
 cdef class Pullback:
+    cdef vectorcallfunc vectorcall
     cdef Gradients gradients
     cdef tuple constants, inputs
     cdef object function, slow
     cdef dict params
+    cdef object pull(self, object dy, object out)
+    cdef tuple targets(self, tuple out)
+    cdef int launch(self, cnp.ndarray dy, tuple targets) except -1
     cdef bint accepts(self, PyObject* dy, tuple out)
     cdef int spare(self, tuple out) except -1
     cdef object python_way(self, object dy, object out)
+
+
+cdef Pullback pulled(Gradients gradients, tuple constants, tuple inputs, object function, dict params)

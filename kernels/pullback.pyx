@@ -1,11 +1,22 @@
 """The pullback of a single operator, compiled: ``pullback(dy, out=None)`` goes straight to the backward kernel."""
 
 cimport numpy as cnp
+from cpython.object cimport PyObject, PyTypeObject
 
+from fastnn.kernels.entry cimport MOST_NUMBERS, Argument64, kernel_of, lay_out
 from fastnn.kernels.layouts cimport (
-    NO_ARRAY, READY, WRITEABLE, allocate, describe, is_array, matches, overlap, same_shape, view)
+    NO_ARRAY, READY, WRITEABLE, allocate, describe, is_array, matches, overlap, seen, size_of)
+from fastnn.kernels.vectorcall cimport PyVectorcall_NARGS, call_by_vector, count_of, listed, named, place_of
 
 cnp.import_array()
+
+
+cdef inline bint anything_missing(tuple values) noexcept:
+    cdef Py_ssize_t i
+    for i in range(len(values)):
+        if <PyObject*> values[i] == <PyObject*> None:
+            return True
+    return False
 
 
 cdef class Gradients:
@@ -33,7 +44,8 @@ cdef class Gradients:
         if max(len(gradients), inputs) > MOST_ARGUMENTS:
             raise ValueError(f"expected at most {MOST_ARGUMENTS} arguments")
         self.kernel, self.state, self.observer, self.order, self.again = kernel, state, observer, state.get(), again
-        self.inputs, self.outputs = inputs, <int> len(gradients)
+        self.compiled = kernel_of(kernel)
+        self.inputs, self.outputs, self.itemsize = inputs, <int> len(gradients), size_of(dy[2])
         describe(&self.dy, dy[0], dy[2])
         describe(&self.dy_view, dy[1], dy[2])
         for i in range(self.outputs):
@@ -61,23 +73,25 @@ cdef class Pullback:
         What the kernel takes after ``dy``: saved values and attributes.
     inputs : tuple
         The arguments of the function; what is no array counts as having no gradient.
-    slow : callable or None
-        The Python way, with the same signature; None has it made by ``gradients.again`` if it is ever wanted.
-    function, params
-        For ``again``.
+    slow : callable
+        The Python way, with the same signature.
     """
 
-    def __init__(self, Gradients gradients, tuple constants, tuple inputs, slow, function=None, dict params=None):
+    def __cinit__(self):
+        self.vectorcall = <vectorcallfunc> <void*> call_pullback
+
+    def __init__(self, Gradients gradients, tuple constants, tuple inputs, slow):
         if 1 + len(constants) + gradients.outputs > MOST_ARGUMENTS:
             raise ValueError(f"expected at most {MOST_ARGUMENTS} arguments")
         self.gradients, self.constants, self.inputs, self.slow = gradients, constants, inputs, slow
-        self.function, self.params = function, params
 
     def __call__(self, dy, out=None):
-        cdef PyObject* args[MOST_ARGUMENTS]
+        return self.pull(dy, out)
+
+    cdef object pull(self, object dy, object out):
         cdef Gradients known = self.gradients
-        cdef list results, views = []
-        cdef int count = 1, i
+        cdef tuple targets
+        cdef int i
         if type(out) is tuple:
             self.spare(<tuple> out)
         if not is_array(<PyObject*> dy) and cnp.PyArray_CheckScalar(dy):
@@ -91,26 +105,53 @@ cdef class Pullback:
             and (out is None or (type(out) is tuple and self.accepts(<PyObject*> dy, <tuple> out)))
         ):
             return self.python_way(dy, out)
-        if not same_shape(&known.dy, &known.dy_view):
-            dy = view(dy, &known.dy_view)
-        args[0] = <PyObject*> dy
-        for i in range(len(self.constants)):
-            args[count] = <PyObject*> self.constants[i]
-            count += 1
-        results = [None] * known.inputs
+        targets = self.targets(out)
+        if known.compiled is None:
+            known.kernel(
+                seen(dy, &known.dy, &known.dy_view), *self.constants,
+                *[
+                    None if known.arguments[i] == NO_ARRAY else seen(targets[known.arguments[i]], &known.layouts[i], &known.views[i])
+                    for i in range(known.outputs)
+                ])
+        else:
+            self.launch(dy, targets)
+        return targets
+
+    cdef tuple targets(self, tuple out):
+        """The arrays that gradients go to: those of ``out``, and new ones."""
+        cdef Gradients known = self.gradients
+        cdef list arrays
+        cdef int i
+        if out is not None and not anything_missing(out):
+            return out
+        arrays = [None] * known.inputs if out is None else list(out)
         for i in range(known.outputs):
-            args[count + i] = <PyObject*> None
+            if known.arguments[i] != NO_ARRAY and arrays[known.arguments[i]] is None:
+                arrays[known.arguments[i]] = allocate(&known.layouts[i])
+        return tuple(arrays)
+
+    cdef int launch(self, cnp.ndarray dy, tuple targets) except -1:
+        """Call a compiled kernel."""
+        cdef Argument64 arguments[MOST_ARGUMENTS]
+        cdef Py_ssize_t numbers[MOST_ARGUMENTS * MOST_NUMBERS]
+        cdef Gradients known = self.gradients
+        cdef int first = 1 + <int> len(self.constants), i
+        cdef Py_ssize_t elements
+        lay_out(&arguments[0], &known.dy_view, known.itemsize)
+        arguments[0].output = <double*> cnp.PyArray_DATA(dy)
+        elements = arguments[0].size
+        for i in range(1, first):
+            known.compiled.take(&arguments[i], i, <PyObject*> self.constants[i - 1], &numbers[i * MOST_NUMBERS])
+            if known.compiled.kinds[i] == c"a":
+                elements += arguments[i].size
+        for i in range(known.outputs):
             if known.arguments[i] == NO_ARRAY:
+                known.compiled.take(&arguments[first + i], first + i, <PyObject*> None, NULL)
                 continue
-            target = out[known.arguments[i]] if out is not None else None
-            target = target if target is not None else allocate(&known.layouts[i])
-            results[known.arguments[i]] = target
-            if not same_shape(&known.layouts[i], &known.views[i]):
-                target = view(target, &known.views[i])
-            views.append(target)  # args borrows it
-            args[count + i] = <PyObject*> target
-        PyObject_Vectorcall(known.kernel, args, count + known.outputs, NULL)
-        return tuple(results)
+            lay_out(&arguments[first + i], &known.views[i], known.itemsize)
+            arguments[first + i].output = <double*> cnp.PyArray_DATA(<cnp.ndarray> targets[known.arguments[i]])
+            elements += arguments[first + i].size
+        return known.compiled.launch(arguments, known.dy.type == cnp.NPY_FLOAT32, elements)
 
     cdef int spare(self, tuple out) except -1:
         """Refuse to write over what later calls of this pullback will read. (Of the arguments the Python way tells more.)"""
@@ -128,7 +169,7 @@ cdef class Pullback:
 
     cdef object python_way(self, object dy, object out):
         if self.slow is None:
-            self.slow = self.gradients.again(self.function, self.inputs, self.params)
+            self.slow = self.gradients.again(self.function, self.inputs, self.params or {})
         return self.slow(dy, out)
 
     cdef bint accepts(self, PyObject* dy, tuple out):
@@ -150,3 +191,25 @@ cdef class Pullback:
                 if <PyObject*> out[j] != <PyObject*> None and overlap(target, <PyObject*> out[j]):
                     return False
         return True
+
+
+cdef Pullback pulled(Gradients gradients, tuple constants, tuple inputs, object function, dict params):
+    """A pullback whose Python way is made by ``gradients.again`` if it is ever wanted."""
+    cdef Pullback made = Pullback.__new__(Pullback)
+    made.gradients, made.constants, made.inputs = gradients, constants, inputs
+    made.function, made.params = function, params
+    return made
+
+
+cdef object call_pullback(Pullback self, PyObject* const* args, size_t flagged, PyObject* names):
+    """What Python calls."""
+    cdef Py_ssize_t given = PyVectorcall_NARGS(flagged), count = count_of(names)
+    if given == 1 and count == 0:
+        return self.pull(<object> args[0], None)
+    if given + count == 2 and (count == 0 or (count == 1 and place_of(names, "out") == 0)):
+        return self.pull(<object> args[0], <object> args[1])
+    return self.__call__(*listed(args, given), **named(args + given, names))
+
+
+cdef Pullback example = Pullback.__new__(Pullback)
+call_by_vector(<PyTypeObject*> Pullback, <char*> &example.vectorcall - <char*> <PyObject*> example)

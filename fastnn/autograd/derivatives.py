@@ -16,6 +16,7 @@ from . import tape
 from .tensor import Tensor
 
 
+@recall.differentiating
 def vjp(f: Callable[..., Any], *arrays: Any, **params: Any) -> tuple[np.ndarray, Callable[..., tuple[np.ndarray | None, ...]]]:
     """Value of ``f(*arrays, **params)``, and the function that pulls gradients back through it.
 
@@ -48,11 +49,7 @@ def vjp(f: Callable[..., Any], *arrays: Any, **params: Any) -> tuple[np.ndarray,
     >>> pullback(np.array([1.0, 1.0]))
     (array([0., 1.]),)
     """
-    memory: Any = f if recall.remembers(f) else None
-    known = None if memory is None else memory.recorded(arrays, params)
-    if known is not None:
-        return known
-    recorder = recall.Recorder() if memory is not None and not dispatch.observed() else None
+    recorder = recall.Recorder() if recall.remembers(f) and not dispatch.observed() else None
     with nullcontext() if recorder is None else dispatch.observe(recorder):
         result, inputs, y, slow = _on_tape(f, arrays, params)
     direct = _direct(result, inputs)

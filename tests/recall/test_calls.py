@@ -170,3 +170,15 @@ def test_a_first_call_with_out_is_remembered(name, kernels_called):
     assert function(*arrays, out=out, **kwargs) is out
     assert not kernels_called
     np.testing.assert_array_equal(out, expected)
+
+
+def test_names_in_any_order_interned_or_not(kernels_called):
+    x, weight, bias, out = normal(3, 5), normal(4, 5, seed=1), normal(4, seed=2), np.empty((3, 4), np.float32)
+    expected = F.linear(x, weight=weight, bias=bias)
+    kernels_called.clear()
+    fresh = {"".join(["bi", "as"]): bias, "".join(["o", "ut"]): out, "".join(["wei", "ght"]): weight}
+    assert F.linear(x, **fresh) is out
+    assert not kernels_called
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'biased'"):
+        F.linear(x, weight=weight, biased=bias)

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -179,3 +180,19 @@ def test_a_gradient_is_not_written_over_what_the_pullback_keeps(observed):
         pullback(np.ones(5, np.float32), (y,))
     loss, pullback = fastnn.vjp(F.mse_loss, normal(5), normal(5, seed=1))
     np.testing.assert_array_equal(pullback(1.0)[0], pullback(np.ones_like(loss))[0])
+
+
+def test_vjp_and_pullbacks_are_called_like_functions():
+    assert pickle.loads(pickle.dumps(fastnn.vjp)) is fastnn.vjp
+    assert list(inspect.signature(fastnn.vjp).parameters) == ["f", "arrays", "params"]
+    x, dy = normal(5), normal(5, seed=1)
+    _, pullback = fastnn.vjp(F.elu, x, alpha=2.0)
+    for _ in range(2):
+        _, again = fastnn.vjp(F.elu, x, **{"".join(["al", "pha"]): 2.0})
+        np.testing.assert_array_equal(again(out=None, dy=dy)[0], pullback(dy)[0])
+        with pytest.raises(TypeError, match="at least 1 positional argument"):
+            again()
+        with pytest.raises(TypeError, match="unexpected keyword argument 'into'"):
+            again(dy, into=None)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'f'"):
+        fastnn.vjp()
