@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from .console import print_table, show_progress
 
 PROPERTIES = {"depth": 4, "width": 128, "batch": 32, "image": 16, "kernel": 3, "channels": 16}  # and what they are by default
 OF_IMAGES = ("image", "kernel", "channels")
+MOST = {"depth": 4096, "kernel": 255}  # more would take longer to build than anybody waits
 USUAL = ("depth=1..64", "width=16..1024")
 
 
@@ -51,13 +55,12 @@ def _vary(text: str) -> tuple[str, list[int]]:
     if name not in PROPERTIES or not given:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(PROPERTIES)} and its values, as depth=1..64, got {text!r}")
     try:
-        if ".." in given:
-            first, last = map(positive_int, given.split("..", 1))
-            values = _between(name, first, last)
-        else:
-            values = [positive_int(value) for value in given.split(",")]
+        ends = [positive_int(value) for value in (given.split("..", 1) if ".." in given else given.split(","))]
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(f"expected values as 1..64 or 2,4,8, got {given!r}") from None
+    if name in MOST and max(ends) > MOST[name]:
+        raise argparse.ArgumentTypeError(f"expected a {name} of at most {MOST[name]}, got {given!r}")
+    values = _between(name, *ends) if ".." in given else ends
     if len(values) < 3 or sorted(set(values)) != values:
         raise argparse.ArgumentTypeError(f"expected at least three growing values, got {given!r}")
     if name == "kernel" and not all(value % 2 for value in values):
@@ -75,8 +78,11 @@ def _between(name: str, first: int, last: int) -> list[int]:
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write."""
     check_outputs(options)
+    wanted = options.vary or [_vary(text) for text in USUAL]
+    for name, values in wanted:
+        _fixed(name, values, options)  # before anything is measured
     studies = []
-    for name, values in options.vary or map(_vary, USUAL):
+    for name, values in wanted:
         found = _study(name, values, options)
         studies.append(found)
         _print(found)
@@ -92,7 +98,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _study(name: str, values: list[int], options: argparse.Namespace) -> Scaling:
+def _fixed(name: str, values: Sequence[int], options: argparse.Namespace) -> tuple[bool, dict[str, int]]:
+    """Whether the layers are of images, and every property where it does not vary; refused where no such network can be measured."""
     given = {key: getattr(options, key) for key in PROPERTIES}
     images = name in OF_IMAGES or any(given[key] is not None for key in OF_IMAGES)
     if images and (name == "width" or given["width"] is not None):
@@ -100,6 +107,33 @@ def _study(name: str, values: list[int], options: argparse.Namespace) -> Scaling
     fixed = {key: PROPERTIES[key] if value is None else value for key, value in given.items()}
     if images and not fixed["kernel"] % 2:
         raise ValueError(f"--kernel: expected an odd size, which keeps the size of the image, got {fixed['kernel']}")
+    for key, most in MOST.items():
+        if fixed[key] > most:
+            raise ValueError(f"--{key}: expected at most {most}, got {fixed[key]}")
+    needed, there = _bytes(images, **fixed | {name: values[-1]}), _memory()
+    if needed > there:
+        raise ValueError(
+            f"--vary: a step at {name} {values[-1]} needs {needed >> 30} GiB or more, this machine has {there / 2**30:.1f}"
+        )
+    return images, fixed
+
+
+def _bytes(images: bool, *, depth: int, width: int, batch: int, image: int, kernel: int, channels: int) -> int:
+    """What a step needs at least: weights and what both layers of each pair put out, with gradients, in float32."""
+    weights, outputs = (channels**2 * kernel**2, channels * image**2) if images else (width**2, width)
+    return 4 * 2 * depth * (weights + 2 * batch * outputs)
+
+
+def _memory() -> float:
+    """Bytes of this machine's memory; infinite where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+def _study(name: str, values: list[int], options: argparse.Namespace) -> Scaling:
+    images, fixed = _fixed(name, values, options)
 
     def properties(value: int) -> dict[str, int]:
         return fixed | {name: value}

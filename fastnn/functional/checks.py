@@ -185,6 +185,13 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     return value
 
 
+def choices(name: str, value: Any, allowed: Iterable[str]) -> tuple[str, ...]:
+    """Any number of the allowed strings; one string is no list of its letters."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected a list of names, got {value!r}")
+    return tuple([choice(name, item, allowed) for item in value])
+
+
 def axis(name: str, value: Any, ndim: int) -> int:
     """A dimension in [-ndim, ndim), made non-negative; a 0-d array counts as having one dimension."""
     result = integer(name, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
 from functools import partial
@@ -14,6 +14,7 @@ import numpy as np
 from fastnn import dispatch, nn, optim
 from fastnn.autograd import Tensor, no_grad
 from fastnn.functional import checks
+from fastnn.kernels import BACKENDS
 from fastnn.plan.stages import stages as plan_stages
 from fastnn.threads import get_num_threads, set_num_threads
 from fastnn.training import compile, train_step
@@ -109,8 +110,7 @@ def scaling(
     if not isinstance(parameter, str):
         raise TypeError(f"parameter: expected the name of what the values are, got {type(parameter).__name__}")
     optimizer = checks.choice("optimizer", optimizer, tuple(OPTIMIZERS))
-    for name in peers:
-        checks.choice("peers", name, ("torch", "jax"))
+    peers = checks.choices("peers", peers, ("torch", "jax"))
     budget = checks.real("budget", budget, 0.0)
     before = get_num_threads()
     count = before if threads is None else checks.integer("threads", threads, 1)
@@ -140,7 +140,9 @@ def scaling(
     return result
 
 
-def _checked_values(values: Sequence[int]) -> list[int]:
+def _checked_values(values: Any) -> list[int]:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"values: expected at least three growing numbers, got {values!r}")
     found = [checks.integer("values", value, 1) for value in values]
     if len(found) < 3 or sorted(set(found)) != found:
         raise ValueError(f"values: expected at least three growing numbers, got {found}")
@@ -172,7 +174,7 @@ class _Study:
         self.make_model, self.parameter, self.optimizer, self.eager = make_model, parameter, optimizer, eager
         self.input_shape, self.batch_size = input_shape, batch_size
         first = next(backend for backend in dispatch.current_backends.get() if dispatch.is_available(backend))
-        self.backends = tuple(backends) if backends is not None else (first,)
+        self.backends = (first,) if backends is None else checks.choices("backends", backends, BACKENDS)
         for backend in self.backends:
             with dispatch.use_backend(backend):
                 pass  # refuses by name what is not there

@@ -233,6 +233,15 @@ def test_the_command_tells_of_a_wrong_kernel(quick, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    "wrong, error",
+    [({"suites": "kernels"}, TypeError), ({"peers": "torch"}, TypeError), ({"peers": 3}, TypeError), ({"suites": ["games"]}, ValueError)],
+)  # fmt: skip
+def test_names_are_a_list(wrong, error):
+    with pytest.raises(error, match=next(iter(wrong))):
+        suites.bench(**wrong)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [["--suite", "games"], ["--peers", "theano"], ["--dtype", "float16"], ["--threads", "0"], ["--json", "/no/such/folder/x"],
      ["--compare", "/no/such", "/files"], ["--compare", "/no/such", "/files", "--markdown", "changes.md"]],

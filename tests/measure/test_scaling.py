@@ -209,7 +209,8 @@ def test_nothing_is_left_changed():
     "change, message",
     [
         ({"values": [1, 2]}, "values"), ({"values": [1, 3, 2]}, "values"), ({"optimizer": "lion"}, "optimizer"),
-        ({"peers": ["theano"]}, "peers"), ({"make_model": 3}, "make_model"),
+        ({"peers": ["theano"]}, "peers"), ({"peers": "torch"}, "peers: expected a list"), ({"make_model": 3}, "make_model"),
+        ({"backends": "numba"}, "backends: expected a list"), ({"values": 3}, "values"),
         ({"make_model": lambda width: 3}, "make_model"), ({"backends": ["fortran"]}, "fortran"),
         ({"make_model": lambda width: nn.Conv2d(1, 1, 1)}, "input_shape"), ({"batch_size": 0}, "batch_size"), ({"threads": 0}, "threads"),
         ({"budget": -1.0}, "budget"), ({"parameter": 3}, "parameter"),
@@ -247,7 +248,9 @@ def test_values_to_vary(text, values):
 @pytest.mark.parametrize(
     "arguments",
     [["--vary", "height=1..8"], ["--vary", "depth=1,2"], ["--vary", "depth=4..1"], ["--vary", "depth=a..b"], ["--vary", "kernel=2,4,6"],
-     ["--kernel", "4"], ["--vary", "image=4..16", "--width", "3"], ["--json", "/no/such/folder/x.json"], ["--threads", "0"]],
+     ["--kernel", "4"], ["--vary", "image=4..16", "--width", "3"], ["--json", "/no/such/folder/x.json"], ["--threads", "0"],
+     ["--peers", "theano"], ["--vary", "depth=1..1000000000"], ["--depth", "1000000000"], ["--vary", "kernel=1..10000000001"],
+     ["--vary", "width=1..2000000"], ["--vary", "batch=1..99999999999"], ["--vary", "depth=1..4", "--vary", "image=1..9999999"]],
 )  # fmt: skip
 def test_the_command_refuses_in_one_line(arguments, capsys):
     assert main(["scaling", *arguments]) == 2

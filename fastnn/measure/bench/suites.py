@@ -74,10 +74,7 @@ def bench(
     >>> run.versions["threads"], run.results
     ('1', [])
     """
-    for suite in suites:
-        checks.choice("suites", suite, tuple(SUITES))
-    for name in peers:
-        checks.choice("peers", name, libraries.NETWORKS)
+    suites, peers = checks.choices("suites", suites, SUITES), checks.choices("peers", peers, libraries.NETWORKS)
     dtype = checks.choice("dtype", dtype, ("float32", "float64"))
     threads, before = checks.integer("threads", threads, 1), get_num_threads()
     with ExitStack() as stack:
