@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import nn
+from fastnn.autograd import Tensor
 from fastnn.functional import checks
 from fastnn.optim import Optimizer
 
@@ -37,6 +38,16 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "clip_grad_norm": lambda limit: None if limit is None else checks.real("clip_grad_norm", limit, 0.0),
     "clip_grad_value": lambda limit: None if limit is None else checks.real("clip_grad_value", limit, 0.0),
 }
+
+
+def plain_array(name: str, value: Any, float_dtype: Callable[[], np.dtype]) -> np.ndarray:
+    """An array in a dtype that programs are made for: ``float_dtype()``, int64 or bool."""
+    array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(name, value)
+    if array.dtype.kind == "f":
+        return array.astype(float_dtype(), copy=False)
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
+    return checks.index_array(name, array) if array.dtype.kind != "b" else array
 
 
 def rows_in(order: Any, count: int) -> np.ndarray:

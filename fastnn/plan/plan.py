@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -11,34 +9,19 @@ from typing import Any
 import numpy as np
 
 from fastnn import dispatch, nn, random
-from fastnn.autograd import Tensor
+from fastnn.autograd import Tensor, generation
 from fastnn.functional import checks
 from fastnn.nn.utils import gradients_lent
 
-from .checked import CHECKS, rows_in
-from .compiled import Compiled, compile_prediction, compile_pullback, compile_training, weight_of
+from .checked import CHECKS, plain_array
+from .compiled import Compiled, Inputs, compile_prediction, compile_pullback, compile_training
+from .epochs import Epochs
 from .explain import explain, graphviz
-from .program import PythonGuard, shortcut
+from .locks import forget_after_fork, new_lock
+from .pulling import vjp
 from .shortcuts import Shortcuts, predicting, shortcut_of, stepping
 
 MOST_PROGRAMS = 16  # of one plan; the one that was not used for longest goes
-
-
-_PLANS: weakref.WeakSet[Plan] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """A lock that another thread held when the child was born would never be released in it."""
-    for plan in _PLANS:
-        plan._lock, plan._step_shortcut, plan._predict_shortcut = _lock(), None, None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _lock() -> Any:
-    return PythonGuard() if shortcut is None else shortcut.Guard()
 
 
 class Plan(Shortcuts):
@@ -69,7 +52,8 @@ class Plan(Shortcuts):
         clip_grad_value: float | None = None,
     ) -> None:
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
-        self._lock: Any = _lock()
+        self._dtype: tuple[int, np.dtype] | None = None  # the model's, at a generation
+        self._lock: Any = new_lock()
         self._step_shortcut: Any = None
         self._step_prediction: Any = None
         self._predict_shortcut: Any = None
@@ -78,7 +62,7 @@ class Plan(Shortcuts):
         self.optimizer = optimizer
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
-        _PLANS.add(self)
+        forget_after_fork(self)
 
     def __reduce__(self) -> Any:  # copies and pickles are compiled anew
         return type(self), (self.model, self.loss, self.optimizer, self.clip_grad_norm, self.clip_grad_value)
@@ -91,7 +75,7 @@ class Plan(Shortcuts):
         value = CHECKS[name](value)
         with self._lock:
             object.__setattr__(self, name, value)
-            self._compiled = OrderedDict()
+            self._compiled, self._dtype = OrderedDict(), None
             self._step_shortcut = self._predict_shortcut = None
 
     # what users call
@@ -153,12 +137,12 @@ class Plan(Shortcuts):
         float
             The mean loss over the rows: of the batches' losses, each weighted by its rows unless it is a sum (``reduction="sum"``).
         """
-        run = self.epochs(X, Y, batch_size=batch_size)
-        if order is None:
-            order = random.generator(seed).permutation(len(X)) if shuffle else np.arange(len(X))
-        return run(order)
+        epochs = Epochs(self, X, Y, batch_size)
+        if order is not None:
+            return epochs(order)
+        return epochs.over(random.generator(seed).permutation(epochs.rows) if shuffle else np.arange(epochs.rows))
 
-    def epochs(self, X: Any, Y: Any, *, batch_size: int = 32) -> Callable[[Any], float]:
+    def epochs(self, X: Any, Y: Any, *, batch_size: int = 32) -> Epochs:
         """Many epochs over the same rows: what :meth:`epoch` has to check and convert is so once.
 
         Parameters
@@ -169,7 +153,7 @@ class Plan(Shortcuts):
 
         Returns
         -------
-        callable
+        Epochs
             ``run(order)`` trains on the rows that an int array names, in its order, and returns their mean loss.
 
         Examples
@@ -183,49 +167,7 @@ class Plan(Shortcuts):
         >>> losses[-1] < losses[0]
         True
         """
-        self._need("epoch", loss=self.loss, optimizer=self.optimizer)
-        X, Y = (np.ascontiguousarray(self._array(name, value)) for name, value in (("X", X), ("Y", Y)))
-        X, Y = (array.copy() if array.dtype.kind == "i" else array for array in (X, Y))  # kernels trust classes that were checked
-        batch_size = checks.integer("batch_size", batch_size, 1)
-        if X.ndim == 0 or Y.ndim == 0 or len(X) != len(Y) or len(X) == 0:
-            raise ValueError(f"X, Y: expected as many rows, and at least one, got shapes {X.shape} and {Y.shape}")
-        programs: dict[Any, Compiled] = {}  # with which all rows were checked
-        found_in = self._compiled
-
-        def run(order: Any) -> float:
-            nonlocal found_in
-            order, total, first = rows_in(order, len(X)), 0.0, 0
-            with self._lock:
-                if found_in is not self._compiled:  # the plan has another model, loss, optimiser or limit
-                    self._need("epoch", loss=self.loss, optimizer=self.optimizer)
-                    programs.clear()
-                    found_in = self._compiled
-                while first < len(order):
-                    size = min(batch_size, len(order) - first)
-                    key = size, dispatch.current_backends.get()
-                    compiled = programs.get(key)
-                    if compiled is None or not compiled.is_current():
-                        compiled = self._find("step", *[np.empty((size, *array.shape[1:]), array.dtype) for array in (X, Y)])
-                        if compiled.checks_rows:  # before any row is used
-                            compiled.check("X", 0, X)
-                            compiled.check("Y", 1, Y)
-                        programs[key] = compiled
-                    loss, rows = self._run_rows(compiled, X, Y, order[first:], size)
-                    total += weight_of(self.loss, size) * loss
-                    first += rows
-            return total / len(order)
-
-        return run
-
-    def _run_rows(self, compiled: Compiled, X: np.ndarray, Y: np.ndarray, order: np.ndarray, size: int) -> tuple[float, int]:
-        """Run as many batches at once as can be; the sum of their losses, and the number of rows."""
-        growing = None if compiled.update is None or dispatch.observed() else compiled.update.growing(compiled.program)
-        if growing is None or not compiled.checks_rows:
-            compiled.take(X[order[:size]], Y[order[:size]])
-            self._run(compiled)
-            return float(compiled.program.outputs[0].item()), size
-        rows = order[: len(order) // size * size]
-        return compiled.run_batches(X, Y, rows, growing), len(rows)
+        return Epochs(self, X, Y, batch_size)
 
     @predicting
     def predict(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
@@ -267,21 +209,7 @@ class Plan(Shortcuts):
         >>> dx.shape, gradients["bias"].tolist()
         ((5, 3), [5.0, 5.0])
         """
-        x = self._array("x", x)
-        y = self.predict(x)
-
-        def pullback(dy: Any) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-            dy = checks.array("dy", dy.numpy() if isinstance(dy, Tensor) else dy, dtype=y.dtype)
-            checks.check_shape("dy", dy, y.shape)
-            with self._lock:
-                compiled = self._find("pullback", x)
-                compiled.take(x, dy)
-                compiled.run()
-                gradients = {name: array.copy() for name, array in compiled.gradients.items()}
-            dx = gradients.pop("x", None)
-            return np.zeros_like(x) if dx is None and x.dtype.kind == "f" else dx, gradients
-
-        return y, pullback
+        return vjp(self, x)
 
     def gradients(self, x: Any, y: Any) -> dict[str, np.ndarray]:
         """The gradient of the loss for each parameter, by name; nothing is updated but running statistics."""
@@ -314,28 +242,30 @@ class Plan(Shortcuts):
 
     def _array(self, name: str, value: Any) -> np.ndarray:
         """A plain array in a dtype that programs are made for."""
-        array = value.numpy() if isinstance(value, Tensor) else checks.to_numpy(name, value)
-        if array.dtype.kind == "f":
-            dtype = next((parameter.dtype for parameter in self.model.parameters()), np.dtype(np.float32))
-            return array.astype(dtype, copy=False)
-        if array.dtype.kind not in "iub":
-            raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
-        return checks.index_array(name, array) if array.dtype.kind != "b" else array
+        return plain_array(name, value, self._float_dtype)
 
-    def _find(self, kind: str, *arrays: np.ndarray) -> Compiled:
-        """The program for these shapes, made where there is none that is current."""
-        key = (kind, *[(a.shape, a.dtype) for a in arrays], dispatch.current_backends.get())
+    def _float_dtype(self) -> np.dtype:
+        """The model's dtype, which is looked for once: what was compiled tells of every change."""
+        number, known = generation["number"], self._dtype
+        if known is None or known[0] != number or not self._compiled:
+            dtype = next((parameter.dtype for parameter in self.model.parameters()), np.dtype(np.float32))
+            self._dtype = known = number, dtype
+        return known[1]
+
+    def _find(self, kind: str, *inputs: np.ndarray | tuple[tuple[int, ...], np.dtype]) -> Compiled:
+        """The program for arrays like these, or of these shapes and dtypes; made where there is none that is current."""
+        described = [given if isinstance(given, tuple) else (given.shape, given.dtype) for given in inputs]
+        key = (kind, *described, dispatch.current_backends.get())
         compiled = self._compiled.get(key)
         if compiled is None or not compiled.is_current():
-            compiled = self._compile(kind, *arrays)
+            compiled = self._compile(kind, [(name, *given) for name, given in zip("xy", described, strict=False)])
             self._compiled[key] = compiled
             if len(self._compiled) > MOST_PROGRAMS:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return compiled
 
-    def _compile(self, kind: str, *arrays: np.ndarray) -> Compiled:
-        inputs = [(name, array.shape, array.dtype) for name, array in zip("xy", arrays, strict=False)]
+    def _compile(self, kind: str, inputs: Inputs) -> Compiled:
         if kind == "predict":
             return compile_prediction(self.model, inputs)
         if kind == "pullback":

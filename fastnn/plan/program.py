@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import Any
@@ -25,24 +24,6 @@ except ModuleNotFoundError as error:
     if error.name not in ("fastnn.kernels.executor", "fastnn.kernels.shortcut"):
         raise
     executor = shortcut = None
-
-
-class PythonGuard:
-    """What the compiled Guard does: a lock that its own thread may not ask for twice."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner = 0
-
-    def __enter__(self) -> None:
-        if self._owner == threading.get_ident():
-            raise ValueError("a plan was called by its own model, loss or optimiser")
-        self._lock.acquire()
-        self._owner = threading.get_ident()
-
-    def __exit__(self, *exception: object) -> None:
-        self._owner = 0
-        self._lock.release()
 
 
 class PythonExecutor:
