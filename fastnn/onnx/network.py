@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
+from fastnn import dispatch
 from fastnn.autograd import Tensor
 from fastnn.functional import checks
 from fastnn.nn import Module, Parameter
@@ -110,8 +113,10 @@ class Network(Module):
             values[name] = tensor.numpy() if attribute in owner._transient else tensor
         token = room.set(ROOM + self._bytes + GROWTH * size)
         try:
+            observed, unobserved = dispatch.observed(), nullcontext()
             for node, last in self._steps:
-                self._run(node, values)
+                with dispatch.scope(node, "forward") if observed else unobserved:
+                    self._run(node, values)
                 for name in last:
                     values.pop(name, None)
         finally:
@@ -137,6 +142,18 @@ class Network(Module):
         if any(node.outputs[len(results) :]):
             raise ValueError(f"{node}: expected at most {len(results)} outputs, got {', '.join(node.outputs)}"[:400])
         values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
+
+    def profiled_parts(self) -> dict[str, tuple[Node, str, list[Tensor]]]:
+        """The nodes by their names, or what they write where several have one name: kind, and the parameters and buffers they read."""
+        nodes = [node for node, _ in self._steps]
+        count = Counter(node.name for node in nodes)
+        state = {name: getattr(owner, attribute) for name, (owner, attribute) in self._places.items()}
+        return {
+            node.name if count[node.name] == 1 else ", ".join(filter(None, node.outputs)): (
+                node, node.kind, [state[name] for name in node.inputs if name in state],
+            )
+            for node in nodes
+        }  # fmt: skip
 
     def extra_repr(self) -> str:
         """Inputs, outputs and number of nodes."""

@@ -160,3 +160,27 @@ def test_several_inputs_and_outputs(rng):
     np.testing.assert_array_equal(same, a)
     with pytest.raises(TypeError, match=r"expected 2 \(a, b\), got 1"):
         network(a)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_profile_has_a_row_for_each_node(compiled, rng):
+    """Nodes of one name are told apart; a parameter that two nodes read counts once."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], name="dense"),
+        helper.make_node("Relu", ["h"], ["a"], name="same"),
+        helper.make_node("MatMul", ["a", "w"], ["m"], name="again"),
+        helper.make_node("Sigmoid", ["m"], ["y"], name="same"),
+    ]
+    weights = {"w": rng.standard_normal((3, 3)).astype(np.float32), "b": np.ones(3, np.float32)}
+    network = fastnn.onnx.load(model_of(nodes, {"x": ["n", 3]}, weights))
+    found = fastnn.profile(
+        nn.Sequential(nn.Tanh(), network), 3, 2, optimizer=optim.SGD(network.parameters()), compiled=compiled, roofline=False, budget=0.01
+    )  # fmt: skip
+    rows = {layer.name: (layer.kind, layer.parameters) for layer in found.layers}
+    nodes = {"1.dense": ("Gemm", 12), "1.a": ("Relu", 0), "1.again": ("MatMul", 0), "1.y": ("Sigmoid", 0)}
+    if compiled:
+        del nodes["1.a"]  # computed by the linear kernel
+    assert nodes.items() <= rows.items() and not rows.keys() - nodes.keys() - {"0", "loss", "optimizer", "other"}
+    for layer in found.layers:
+        if layer.name in nodes:
+            assert set(layer.parts) == {"forward", "backward"}

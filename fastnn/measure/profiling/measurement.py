@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
@@ -21,7 +19,8 @@ from fastnn.threads import get_num_threads
 from .. import machine
 from ..roofline import Roofline, machine_roofline
 from ..timing import Race
-from .result import PHASES, Layer, Part, Profile
+from .names import Names
+from .result import PHASES, Part, Profile
 from .steps import Described, EagerSteps, Key, PlanSteps, Steps
 
 QUIET = (0.05, 0.15)  # the steps that count, by rank: those around the 10 % quantile, so that rows sum up to a step
@@ -114,7 +113,7 @@ def profile(
         plan = Plan(model, loss, optimizer)
     limits = machine_roofline() if roofline is True else roofline or None
     steps: Steps = EagerSteps(model, loss, optimizer, x, y) if plan is None else PlanSteps(plan, x, y)
-    return _measure(steps, _Names(model, loss, optimizer), x, str(dtype), limits, budget, y is not None)
+    return _measure(steps, Names(model, loss, optimizer), x, str(dtype), limits, budget, y is not None)
 
 
 def _copies(model: Any, loss: Any, optimizer: Any, training: bool) -> tuple[Any, Any, Any, Plan | None]:
@@ -169,48 +168,8 @@ def _target(loss: Any, given: Any, prediction: np.ndarray, rng: np.random.Genera
     return rng.random(prediction.shape).astype(prediction.dtype)
 
 
-class _Names:
-    """Whose row a call belongs to, and how rows are called."""
-
-    def __init__(self, model: nn.Module, loss: Any, optimizer: Any) -> None:
-        self._outside = {"loss": loss, "optimizer": optimizer}
-        self._modules = {id(module): (name or "(model)", module) for name, module in model.named_modules()}
-        self._sizes = {name: math.prod(p.shape) for name, p in model.named_parameters() if p.requires_grad}
-        inside = {id(m) for m in loss.modules()} if isinstance(loss, nn.Module) else {id(None)} if loss is not None else set()
-        self._loss, self._optimizer = inside, {id(optimizer)} if optimizer is not None else set()
-
-    def of(self, key: int) -> str:
-        """The name of an owner's row. What nobody owns is the loss's where that is a function."""
-        if key in self._modules:
-            return self._modules[key][0]
-        return "loss" if key in self._loss else "optimizer" if key in self._optimizer else "other"
-
-    def learned(self, rows: Container[str]) -> Counter[str]:
-        """How many numbers each row's module learns: its own, and those of modules inside it that have no row."""
-        found: Counter[str] = Counter()
-        for path, size in self._sizes.items():
-            owner = path.rpartition(".")[0]
-            while owner and owner not in rows:
-                owner = owner.rpartition(".")[0]
-            found[owner or "(model)"] += size
-        return found
-
-    def layer(self, name: str, learned: int, parts: dict[str, Part]) -> Layer:
-        """One row."""
-        module = next((module for called, module in self._modules.values() if called == name), None)
-        if module is None:
-            owner = self._outside.get(name)
-            kind = getattr(owner, "__name__", type(owner).__name__) if owner is not None else ""
-            return Layer(name, kind, 0, parts)
-        return Layer(name, type(module).__name__, learned, parts)
-
-    def order(self, name: str) -> int:
-        """Modules in the model's order, then the others."""
-        return [*(called for called, _ in self._modules.values()), "loss", "other", "optimizer"].index(name)
-
-
 def _measure(
-    steps: Steps, names: _Names, x: np.ndarray, dtype: str, limits: Roofline | None, budget: float, training: bool
+    steps: Steps, names: Names, x: np.ndarray, dtype: str, limits: Roofline | None, budget: float, training: bool
 ) -> Profile:
     """Steps from outside and from inside in turn, then the sums."""
     timed: list[tuple[dict[Key, int], int]] = []
