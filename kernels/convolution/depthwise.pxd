@@ -1,7 +1,8 @@
 """Depthwise convolution, one input and one output channel a group, with square kernels of 3, 5 or 7 taps.
 
-A plane is copied band by band between zeros, its rows split into phases of the stride, and each band used as soon as it is
-there; large data is read where it lies. dx is the convolution of dy, spread out by the stride, with the turned kernel.
+Where the stride is 1 and the processor has masks, planes are read where they lie. Others are copied band by band between zeros,
+their rows split into phases of the stride, and each band used as soon as it is there. dx is the convolution of dy, spread out by
+the stride, with the turned kernel.
 """
 
 from cython.parallel cimport prange
@@ -19,18 +20,24 @@ cdef extern from "simd/depthwise.h" nogil:
     void band_f64 "fastnn_band_f64"(
         Py_ssize_t kernel, Py_ssize_t stride, const double* w, double bias, const double* x, Py_ssize_t pitch,
         const Py_ssize_t* at, double* y, Py_ssize_t y_row, Py_ssize_t rows, Py_ssize_t columns) noexcept
+cdef extern from "simd/depthwise_strips.h" nogil:
     enum:
         MASKS "FASTNN_MASKS"
-    void plane_f32 "fastnn_plane_f32"(
+    void plane_strip_f32 "fastnn_plane_strip_f32"(
         Py_ssize_t kernel, const float* w, float bias, const float* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top, Py_ssize_t left,
-        float* y, Py_ssize_t P, Py_ssize_t Q) noexcept
-    void plane_f64 "fastnn_plane_f64"(
+        float* y, const float* other, Py_ssize_t Q, Py_ssize_t first, Py_ssize_t last, Py_ssize_t q, Py_ssize_t lead,
+        float* sums) noexcept
+    void plane_strip_f64 "fastnn_plane_strip_f64"(
         Py_ssize_t kernel, const double* w, double bias, const double* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top, Py_ssize_t left,
-        double* y, Py_ssize_t P, Py_ssize_t Q) noexcept
+        double* y, const double* other, Py_ssize_t Q, Py_ssize_t first, Py_ssize_t last, Py_ssize_t q, Py_ssize_t lead,
+        double* sums) noexcept
 
 cdef enum:
     MOST_KERNEL = 7
-    LARGE = 4 << 20       # bytes that come from beyond the caches; planes are then read where they lie, since a copy drives others out
+    BAND_UNITS = 84       # vectors of products, at most, that are added up in a register
+    STRIP_BYTES = 8192    # of results, a row of which is still in L1 when the next strip works on it
+    STRIP_ROWS = 16       # of results, at least
+    AHEAD = 2048          # bytes, at least, to what is fetched
     BLOCK_UNITS = 256     # vectors of pixels in a block
     BAND_ROWS = 28        # of pixels
     BATCH = 8             # small planes that are copied before the first is used, so that no load waits for a store
@@ -42,7 +49,8 @@ cdef struct Pass:
     Py_ssize_t top, left                 # zeros in front of it
     Py_ssize_t P, Q                      # what results
     Block block
-    bint in_place                        # planes are read where they lie, never copied
+    bint in_place                        # planes are read where they lie, never copied, in strips
+    Py_ssize_t blocks                    # into which the strips' rows are cut
     Py_ssize_t batch                     # planes that are copied at once
     Py_ssize_t at[MOST_KERNEL]           # where a tap lies in a row of the block
 
@@ -58,13 +66,17 @@ cdef inline int depthwise_threads(const Geometry* g, Py_ssize_t units) noexcept 
     return <int> max(min(<Py_ssize_t> threads_for(g.N * g.groups * g.P * g.Q * g.KH * g.KW // 16), units), 1)
 
 
-cdef inline void _divide(Pass* s, Py_ssize_t planes, Py_ssize_t sw, Py_ssize_t lanes) noexcept nogil:
-    cdef Py_ssize_t v
+cdef inline void _divide(Pass* s, Py_ssize_t sw, Py_ssize_t lanes) noexcept nogil:
+    cdef Py_ssize_t v, most
     s.block = make_block(s.P, s.Q, s.sh, sw, s.K - 1, s.K - 1, BLOCK_UNITS // (s.sh * sw), lanes)
     for v in range(s.K):
         s.at[v] = v % sw * s.block.in_columns + v // sw
     s.in_place = (
-        MASKS and s.sh * sw * s.spread_h * s.spread_w == 1 and planes * (s.H * s.W + s.P * s.Q) * (SPAN_BYTES // lanes) >= LARGE)
+        MASKS and s.sh * sw * s.spread_h * s.spread_w == 1 and s.P >= s.K
+        and 0 <= s.top < s.K and 0 <= s.P + s.K - 1 - s.top - s.H < s.K)
+    most = STRIP_BYTES // (max(s.Q, 1) * (SPAN_BYTES // lanes))
+    most = min(max(most, <Py_ssize_t> STRIP_ROWS), <Py_ssize_t> BAND_UNITS)
+    s.blocks = (s.P + most - 1) // most
     s.batch = 1
     if not s.in_place and s.P <= min(s.block.rows, <Py_ssize_t> BAND_ROWS) and s.Q <= s.block.columns:
         s.batch = max(min(<Py_ssize_t> BATCH, BATCH_BYTES // (max(s.block.plane, 1) * (SPAN_BYTES // lanes))), 1)
@@ -74,7 +86,7 @@ cdef inline Pass forward_pass(const Geometry* g, Py_ssize_t lanes) noexcept nogi
     """From x to y."""
     cdef Pass s
     s.K, s.sh, s.H, s.W, s.spread_h, s.spread_w, s.top, s.left, s.P, s.Q = g.KH, g.sh, g.H, g.W, 1, 1, g.top, g.left, g.P, g.Q
-    _divide(&s, g.N * g.groups, g.sw, lanes)
+    _divide(&s, g.sw, lanes)
     return s
 
 
@@ -83,7 +95,7 @@ cdef inline Pass dx_pass(const Geometry* g, Py_ssize_t lanes) noexcept nogil:
     cdef Pass s
     s.K, s.sh, s.H, s.W, s.spread_h, s.spread_w = g.KH, 1, g.P, g.Q, g.sh, g.sw
     s.top, s.left, s.P, s.Q = g.KH - 1 - g.top, g.KW - 1 - g.left, g.H, g.W
-    _divide(&s, g.N * g.groups, 1, lanes)
+    _divide(&s, 1, lanes)
     return s
 
 
@@ -128,6 +140,29 @@ cdef inline void convolve_plane(
         p += s.block.rows
 
 
+cdef inline void convolve_strip(
+    const real* plane, const real* w, real bias, real* result, const real* other, const Pass* s, Py_ssize_t block, Py_ssize_t q,
+    real* sums,
+) noexcept nogil:
+    """A block's results from column q on, unless result is NULL; unless other is, sums of its products with what they see."""
+    cdef Py_ssize_t first = s.P * block // s.blocks, last = s.P * (block + 1) // s.blocks
+    cdef Py_ssize_t lead = max((last - first) * s.W, <Py_ssize_t> (AHEAD // sizeof(real)))
+    if real is float:
+        plane_strip_f32(s.K, w, bias, plane, s.H, s.W, s.top, s.left, result, other, s.Q, first, last, q, lead, sums)
+    else:
+        plane_strip_f64(s.K, w, bias, plane, s.H, s.W, s.top, s.left, result, other, s.Q, first, last, q, lead, sums)
+
+
+cdef inline void convolve_in_place(const real* plane, const real* w, real bias, real* result, const Pass* s) noexcept nogil:
+    cdef Py_ssize_t block, q
+    cdef const real* none = NULL
+    for block in range(s.blocks):
+        q = 0
+        while q < s.Q:
+            convolve_strip(plane, w, bias, result, none, s, block, q, <real*> NULL)
+            q += SPAN_BYTES // sizeof(real)
+
+
 cdef inline void fill_batch(real* buffer, const real* planes, const Pass* s, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t i
     if s.spread_h == 1 and s.spread_w == 1:
@@ -143,10 +178,7 @@ cdef inline void convolve_batch(
     """At most s.batch planes."""
     cdef Py_ssize_t i
     if s.in_place:
-        if real is float:
-            plane_f32(s.K, w, b[0] if b != NULL else 0, planes, s.H, s.W, s.top, s.left, results, s.P, s.Q)
-        else:
-            plane_f64(s.K, w, b[0] if b != NULL else 0, planes, s.H, s.W, s.top, s.left, results, s.P, s.Q)
+        convolve_in_place(planes, w, b[0] if b != NULL else 0, results, s)
         return
     if s.batch == 1:
         convolve_plane(planes, w, b[0] if b != NULL else 0, results, s, buffer)

@@ -10,7 +10,8 @@ from libc.string cimport memset
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, round_up
 from fastnn.kernels.convolution.depthwise cimport (
-    BAND_ROWS, MOST_KERNEL, Pass, convolve_batch, depthwise_threads, dx_pass, fill_band, fill_batch, forward_pass,
+    BAND_ROWS, BAND_UNITS, MOST_KERNEL, Pass, convolve_batch, convolve_strip, depthwise_threads, dx_pass, fill_band, fill_batch,
+    forward_pass,
 )
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
@@ -22,17 +23,12 @@ cdef extern from "simd/depthwise.h" nogil:
     void band_products_f64 "fastnn_band_products_f64"(
         Py_ssize_t kernel, Py_ssize_t stride, const double* x, Py_ssize_t pitch, const Py_ssize_t* at, const double* dy,
         Py_ssize_t dy_row, Py_ssize_t rows, Py_ssize_t columns, double* sums) noexcept
-    void plane_products_f32 "fastnn_plane_products_f32"(
-        Py_ssize_t kernel, const float* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top, Py_ssize_t left, const float* dy,
-        Py_ssize_t first, Py_ssize_t last, Py_ssize_t Q, Py_ssize_t q, float* sums) noexcept
-    void plane_products_f64 "fastnn_plane_products_f64"(
-        Py_ssize_t kernel, const double* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top, Py_ssize_t left, const double* dy,
-        Py_ssize_t first, Py_ssize_t last, Py_ssize_t Q, Py_ssize_t q, double* sums) noexcept
     void fold_sums_f32 "fastnn_fold_sums_f32"(float* sums, Py_ssize_t count, double* total) noexcept
     void fold_sums_f64 "fastnn_fold_sums_f64"(double* sums, Py_ssize_t count, double* total) noexcept
+    double sum_row_f32 "fastnn_sum_row_f32"(const float* p, Py_ssize_t n) noexcept
+    double sum_row_f64 "fastnn_sum_row_f64"(const double* p, Py_ssize_t n) noexcept
 
 cdef enum:
-    BAND_UNITS = 84
     BANDS = 16
     CHANNELS = 16   # whose sums are kept side by side while the images pass
 
@@ -86,20 +82,25 @@ cdef inline void add_plane(
         p += s.block.rows
 
 
-cdef inline void add_plane_in_place(const real* dy, const real* x, const Pass* s, real* vectors, Sums* sums) noexcept nogil:
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), q = 0, p
-    while q < s.Q:
-        p = 0
-        while p < s.P:
-            if sums.bands == BANDS:
+cdef inline void backward_in_place(
+    const real* dy, const real* x, const real* turned, real* dx, bint products, const Pass* back, real* vectors, Sums* sums
+) noexcept nogil:
+    """dx of a plane, and its part in dw and db: every product of dx's strips is one of dw too, with x in place of the weight."""
+    cdef Py_ssize_t block, q
+    cdef const real* other = x if products else <const real*> NULL
+    for block in range(back.blocks):
+        q = 0
+        while q < back.Q:
+            if products and sums.bands == BANDS:
                 fold(vectors, sums)
             sums.bands += 1
-            if real is float:
-                plane_products_f32(s.K, x, s.H, s.W, s.top, s.left, dy, p, min(p + BAND_UNITS, s.P), s.Q, q, vectors)
-            else:
-                plane_products_f64(s.K, x, s.H, s.W, s.top, s.left, dy, p, min(p + BAND_UNITS, s.P), s.Q, q, vectors)
-            p += BAND_UNITS
-        q += lanes
+            convolve_strip(dy, turned, 0, dx, other, back, block, q, vectors)
+            q += SPAN_BYTES // sizeof(real)
+    if products:
+        if real is float:
+            sums.total[sums.taps] += sum_row_f32(dy, back.H * back.W)
+        else:
+            sums.total[sums.taps] += sum_row_f64(dy, back.H * back.W)
 
 
 cdef inline void add_batch(
@@ -107,9 +108,6 @@ cdef inline void add_batch(
 ) noexcept nogil:
     """At most s.batch planes, each with sums of its own."""
     cdef Py_ssize_t i, lanes = SPAN_BYTES // sizeof(real)
-    if s.in_place:
-        add_plane_in_place(dy, x, s, vectors, sums)
-        return
     if s.batch == 1:
         add_plane(dy, x, s, buffer, vectors, sums)
         return
@@ -134,6 +132,12 @@ cdef inline void add_images(
         while c < count:
             plane = n * g.groups + first + c
             many = min(batch, count - c)
+            if back.in_place:
+                backward_in_place(
+                    dy + plane * g.P * g.Q, x + plane * g.H * g.W, turned + c * taps, dx + plane * g.H * g.W if dx != NULL else dx,
+                    products, back, vectors + c * (taps + 1) * lanes, sums + c)
+                c += 1
+                continue
             if dx != NULL:
                 convolve_batch(
                     dy + plane * g.P * g.Q, turned + c * taps, <const real*> NULL, dx + plane * g.H * g.W, back, many, buffer)

@@ -33,10 +33,18 @@ SHAPES = [  # x, w, stride, padding, dilation, groups
     ((20, 9, 5, 6), (7, 9, 3, 3), (3, 2), (1, 2, 1, 0), (1, 3), 1),
     ((16, 5, 8, 8), (10, 5, 5, 4), (1, 1), (4, 4, 3, 3), (1, 1), 1),
     ((20, 6, 20, 24), (9, 2, 4, 4), (1, 1), (0, 0, 0, 0), (1, 1), 3),
+    # output channels in lanes: slabs of them, runs of pixels and their ends, blocks of rows, sums in chunks, strides of rows, groups
+    ((1, 6, 12, 12), (16, 6, 5, 5), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    ((2, 3, 9, 3), (17, 3, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    ((1, 8, 160, 10), (66, 4, 3, 3), (2, 1), (1, 2, 0, 1), (1, 2), 2),
+    ((3, 16, 30, 8), (16, 16, 5, 5), (1, 1), (2, 2, 2, 2), (1, 1), 1),
     # 1x1 with many channels: tiles that lie in several images, products with and without packed weights
     *[((N, 40, H, 7), (70, 20, 1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 2) for N, H in ((1, 9), (7, 2), (40, 7))],
-    # depthwise beyond the caches: planes that are read where they lie
+    # depthwise of stride 1: blocks of rows, more strips than are added up at once, more padding than a kernel, fewer rows
     *[((9, 40, 37, 41), (40, 1, K, K), (1, 1), (K // 2, K - 1, 0, 1), (1, 1), 40) for K in (3, 7)],
+    ((1, 2, 101, 290), (2, 1, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 2),
+    ((2, 3, 9, 20), (3, 1, 3, 3), (1, 1), (3, 0, 4, 5), (1, 1), 3),
+    ((2, 3, 4, 17), (3, 1, 5, 5), (1, 1), (1, 1, 0, 20), (1, 1), 3),
 ]
 
 
@@ -66,7 +74,8 @@ def test_values_and_nothing_around_them(call, dtype, rng):
 @pytest.mark.parametrize("value", [1.0371, 1.4142, 1.7303, 0.1])
 @pytest.mark.parametrize(
     ("x", "w"), [((1, 3, 90, 90), (8, 3, 7, 7)), ((4, 16, 30, 30), (4, 16, 5, 5)), ((2, 3, 64, 64), (3, 1, 5, 5)),
-     ((64, 6, 14, 14), (16, 6, 5, 5))],
+     ((1, 2, 300, 20), (2, 1, 3, 3)),
+     ((64, 6, 14, 14), (16, 6, 5, 5)), ((1, 16, 12, 12), (16, 16, 5, 5))],
 )  # fmt: skip
 def test_float32_error_bound(x, w, value):
     """Constant data is the worst case of long sums: all rounding errors point the same way."""
@@ -81,7 +90,7 @@ def test_float32_error_bound(x, w, value):
         assert np.abs(result - product * terms).max() <= 16 * np.finfo(np.float32).eps * product * terms
 
 
-@pytest.mark.parametrize("call", SHAPES[-16:], ids=str)
+@pytest.mark.parametrize("call", SHAPES[-23:], ids=str)
 def test_same_bits_for_any_number_of_threads(call, rng, shared_work):
     x_shape, w_shape, *geometry = call
     x, w = (rng.standard_normal((3 * shape[0], *shape[1:])).astype(np.float32) for shape in (x_shape, w_shape))
@@ -97,3 +106,33 @@ def test_same_bits_for_any_number_of_threads(call, rng, shared_work):
     for others in results[1:]:
         for one, other in zip(results[0], others, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("wanted", [(True, False, False), (False, True, True)], ids=["dx", "dw and db"])
+def test_depthwise_gradients_one_by_one(kernel, wanted, rng):
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 20, 37), (3, 1, kernel, kernel)))
+    dy = rng.standard_normal(x.shape).astype(np.float32)
+    geometry = ((1, 1), (kernel // 2,) * 4, (1, 1), 3)
+    outputs = [np.full_like(a, np.nan) if want else None for a, want in zip((x, w, w[:, 0, 0, 0]), wanted, strict=True)]
+    dispatch.run(BACKWARD, (dy, x, w, *geometry), tuple(outputs))
+    exact = BACKWARD.kernel("reference")(dy.astype(float), x.astype(float), w.astype(float), *geometry)
+    for result, value in zip(outputs, exact, strict=True):
+        if result is not None:
+            np.testing.assert_allclose(result, value, rtol=0, atol=2e-6 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("width", [3, 14, 40])
+def test_depthwise_infinity_reaches_only_what_sees_it(width, rng):
+    x, dy = (rng.uniform(1, 2, (1, 2, 8, width)).astype(np.float32) for _ in range(2))
+    w = rng.uniform(1, 2, (2, 1, 3, 3)).astype(np.float32)
+    x[0, 0, 0, 0], dy[0, 1, 7, width - 1] = np.inf, np.inf
+    geometry = ((1, 1), (1, 1, 1, 1), (1, 1), 2)
+    (y,) = dispatch.run(FORWARD, (x, w, None, *geometry))
+    dx, dw, _ = dispatch.run(BACKWARD, (dy, x, w, *geometry))
+    seen = np.zeros((8, width), bool)
+    seen[:2, :2] = True
+    np.testing.assert_array_equal(~np.isfinite(y[0]), [seen, np.zeros_like(seen)])
+    np.testing.assert_array_equal(~np.isfinite(dx[0]), [np.zeros_like(seen), seen[::-1, ::-1]])
+    np.testing.assert_array_equal(np.isfinite(dw[0, 0]), [[False, False, True], [False, False, True], [True, True, True]])
+    assert not np.isfinite(dw[1, 0, :2, :2]).any(), "the last pixel of dy meets four taps inside"
