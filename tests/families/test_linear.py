@@ -182,6 +182,23 @@ def test_threads_do_not_change_a_bit(shape, dtype, rng):
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(8, 128), (5, 136), (20, 200), (9, 256), (8, 1040)])
+def test_where_a_weight_begins_does_not_change_a_bit(shape, dtype, rng):
+    """Of one row of input: whole cache lines of the weight may be read instead of its rows."""
+    x, w = rng.standard_normal((1, shape[1])).astype(dtype), rng.standard_normal(shape).astype(dtype)
+    memory = np.empty(w.nbytes + 128, np.uint8)
+    line = -memory.ctypes.data % 64
+    results = []
+    for begin in range(line, line + 64, w.itemsize):
+        moved = memory[begin : begin + w.nbytes].view(dtype).reshape(shape)
+        moved[...] = w
+        results.append(F.linear(x, moved))
+    np.testing.assert_allclose(results[0], x.astype(float) @ w.T, atol=1e-4 if dtype == np.float32 else 1e-10)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 0.999])
 @pytest.mark.parametrize("shape", [(1, 4096, 8), (3, 2000, 20), (30, 3000, 40), (600, 3000, 3)])
 def test_float32_error_bound_on_constant_data(shape, value):
