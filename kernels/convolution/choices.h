@@ -1,4 +1,4 @@
-/* Written by benchmarks/choose_convolution.py. 0 direct, 1 few_channels, 2 depthwise, 3 pointwise, 4 winograd, 5 winograd_fast, 6 images;
+/* Written by benchmarks/choose_convolution.py. 0 direct, 1 few_channels, 2 depthwise, 3 pointwise, 4 winograd, 5 winograd_fast, 6 images, 7 few_pixels;
    for 3x3 forward, 3x3 data gradient, 3x3, fast forward, 3x3, fast data gradient;
    for (64, 128, 256, 512) channels, sides (7, 14, 28, 56), batches (1, 4, 16). */
 static const unsigned char fastnn_convolution_choices[4][4][4][3] = {

@@ -9,6 +9,7 @@ from fastnn.kernels.convolution.depthwise_backward cimport depthwise_backward
 from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_channels_forward
 from fastnn.kernels.convolution.few_channels_dw cimport few_channels_dw
 from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx
+from fastnn.kernels.convolution.few_pixels cimport few_pixels_fits, few_pixels_forward
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.images cimport images_dx, images_fit, images_forward
 from fastnn.kernels.convolution.images_dw cimport images_dw, images_dw_fits
@@ -34,9 +35,10 @@ cdef enum:  # and how
     WINOGRAD
     WINOGRAD_FAST
     IMAGES
+    FEW_PIXELS
     ALGORITHMS
 
-NAMES = ("direct", "few_channels", "depthwise", "pointwise", "winograd", "winograd_fast", "images")
+NAMES = ("direct", "few_channels", "depthwise", "pointwise", "winograd", "winograd_fast", "images", "few_pixels")
 
 cdef bint fast = False
 cdef int forced = ALGORITHMS
@@ -59,6 +61,8 @@ cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
     """Whether an algorithm can compute this task of this shape."""
     if how == FEW_CHANNELS:
         return few_channels_fits(g)
+    if how == FEW_PIXELS:
+        return task == FORWARD and few_pixels_fits(g)
     if how == IMAGES:
         return images_dw_fits(g) if task == WEIGHT_GRADIENT else images_fit(g, task == DATA_GRADIENT)
     if how == DEPTHWISE:
@@ -92,6 +96,8 @@ cdef int algorithm(const Geometry* g, int task) noexcept nogil:
         return DEPTHWISE
     if fits(g, task, IMAGES):
         return IMAGES
+    if fits(g, task, FEW_PIXELS):
+        return FEW_PIXELS
     if fits(g, task, FEW_CHANNELS):
         return FEW_CHANNELS
     if fits(g, task, POINTWISE):
@@ -140,6 +146,8 @@ cdef int _forward(const real* x, const real* w, const real* b, real* y, const Ge
     cdef int how = algorithm(g, FORWARD)
     if how == FEW_CHANNELS:
         return few_channels_forward(x, w, b, y, g)
+    if how == FEW_PIXELS:
+        return few_pixels_forward(x, w, b, y, g)
     if how == IMAGES:
         return images_forward(x, w, b, y, g)
     if how == DEPTHWISE:

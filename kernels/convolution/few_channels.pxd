@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Convolution of few input channels on padded blocks of the input: a tile of output channels x vectors of pixels, tap after tap.
 
 With 3 channels of 224x224 into 64 of 7x7, stride 2, a product with gathered patches took 2.5 times as long.
@@ -35,11 +36,14 @@ cdef inline int few_channels_threads(const Geometry* g, Py_ssize_t units) noexce
 
 cdef inline void list_offsets(Py_ssize_t* offset, const Geometry* g, const Block* block) noexcept nogil:
     """Where tap (c, u, v) lies in a block of the input."""
-    cdef Py_ssize_t c, u, v, n = 0
+    cdef Py_ssize_t c, u, v, n = 0, row
+    for v in range(g.KW):
+        offset[v] = v * g.dw % g.sw * block.in_columns + v * g.dw // g.sw
     for c in range(g.C):
         for u in range(g.KH):
+            row = c * block.plane + u * g.dh * block.pitch
             for v in range(g.KW):
-                offset[n] = c * block.plane + u * g.dh * block.pitch + v * g.dw % g.sw * block.in_columns + v * g.dw // g.sw
+                offset[n] = row + offset[v]
                 n += 1
 
 

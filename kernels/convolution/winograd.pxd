@@ -13,7 +13,7 @@ from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.winograd_weights cimport (
-    ROWS, SPAN_BYTES, TAPS, Correlation, correlation, slab, transform_slab, weights_stride,
+    SPAN_BYTES, TAPS, Correlation, correlation, slab, transform_slab, weights_stride,
 )
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.parallel cimport threads_for
@@ -29,8 +29,8 @@ cdef extern from "simd/winograd.h" nogil:
         int m, const float* x, Py_ssize_t pitch, Py_ssize_t phase, float* v, Py_ssize_t stride) noexcept
     void input_f64 "fastnn_winograd_input_f64"(
         int m, const double* x, Py_ssize_t pitch, Py_ssize_t phase, double* v, Py_ssize_t stride) noexcept
-    void tile_f32 "fastnn_winograd_tile_f32"(Py_ssize_t vectors, Py_ssize_t depth, const float* u, const float* v, float* p) noexcept
-    void tile_f64 "fastnn_winograd_tile_f64"(Py_ssize_t vectors, Py_ssize_t depth, const double* u, const double* v, double* p) noexcept
+    void tiles_f32 "fastnn_winograd_tiles_f32"(Py_ssize_t vectors, Py_ssize_t depth, const float* u, const float* v, float* p) noexcept
+    void tiles_f64 "fastnn_winograd_tiles_f64"(Py_ssize_t vectors, Py_ssize_t depth, const double* u, const double* v, double* p) noexcept
     void output_f32 "fastnn_winograd_output_f32"(
         int m, const float* p, Py_ssize_t stride, float bias, float* y, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t columns,
         float* checked) noexcept
@@ -190,7 +190,7 @@ cdef inline void winograd_block(
     cdef real* rows = products + a.products
     cdef real* local = rows + round_up(a.rows, lanes)
     cdef Run* run = <Run*> (local + (a.weights if u == NULL else 0))
-    cdef Py_ssize_t runs = list_runs(run, s, first, last, lanes), i, j, o = o0, part, xi
+    cdef Py_ssize_t runs = list_runs(run, s, first, last, lanes), i, j, o = o0, xi
     cdef real* to
     cdef const real* weights
     transform_input(x, s, run, runs, rows, v, a.v_stride)
@@ -205,16 +205,11 @@ cdef inline void winograd_block(
             while j < runs and run[j].panel == run[i].panel:
                 j += 1
             for xi in range(window):
-                part = 0
-                while part < width:
-                    to = products + (xi * width + part) * run[i].vectors * lanes
-                    if real is float:
-                        tile_f32(
-                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel, to)
-                    else:
-                        tile_f64(
-                            run[i].vectors, s.C, weights + xi * u_stride + part, v + xi * a.v_stride + run[i].panel, to)
-                    part += ROWS
+                to = products + xi * width * run[i].vectors * lanes
+                if real is float:
+                    tiles_f32(run[i].vectors, s.C, weights + xi * u_stride, v + xi * a.v_stride + run[i].panel, to)
+                else:
+                    tiles_f64(run[i].vectors, s.C, weights + xi * u_stride, v + xi * a.v_stride + run[i].panel, to)
             transform_output(x, w, b, y, s, run + i, j - i, o, products)
             i = j
         o += width

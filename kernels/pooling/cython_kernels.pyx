@@ -10,7 +10,7 @@ from fastnn.kernels.lanes cimport LARGE_FILL, fence
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.pooling.maxima cimport adaptive_max_plane, scatter_plane
 from fastnn.kernels.pooling.means cimport average_plane, global_plane
-from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, can_add_up, can_gather, pool_plane
+from fastnn.kernels.pooling.strips cimport ARGMAX, MAX, can_add_up, can_gather, can_halve, halve_rows, pool_plane
 from fastnn.kernels.pooling.windows cimport Axis, Pooling, Strides, axis_bytes, fill_adaptive, fill_strided, lay_out
 from fastnn.kernels.scratch cimport scratch
 
@@ -44,9 +44,16 @@ cdef inline void _max_one(
 cdef void _max_pool(
     const real* x, real* y, char* indices, int bytes, Py_ssize_t planes, const Pooling* pooling
 ) noexcept nogil:
-    cdef Py_ssize_t p
-    cdef int threads = threads_for(planes * pooling.OH * pooling.OW * pooling.rows.kernel * pooling.columns.kernel // 8)
-    if threads == 1:
+    cdef Py_ssize_t p, rows = planes * pooling.OH, first
+    cdef int threads = threads_for(planes * pooling.OH * pooling.OW * pooling.rows.kernel * pooling.columns.kernel // 8), t
+    if indices == NULL and can_halve(pooling):
+        if threads == 1:
+            halve_rows(x, y, rows, pooling.OW)
+            return
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            first = rows * t // threads
+            halve_rows(x + 4 * first * pooling.OW, y + first * pooling.OW, rows * (t + 1) // threads - first, pooling.OW)
+    elif threads == 1:
         for p in range(planes):
             _max_one(x, y, indices, bytes, p, pooling)
     else:

@@ -16,6 +16,8 @@ cdef extern from "simd/pooling.h" nogil:
         const float* x, float* y, char* indices, int bytes, const Pooling* pooling, Mode mode) noexcept
     void plane_f64 "fastnn_pool_plane_f64"(
         const double* x, double* y, char* indices, int bytes, const Pooling* pooling, Mode mode) noexcept
+    void halves_f32 "fastnn_pool_halves_f32"(const float* x, float* y, Py_ssize_t rows, Py_ssize_t width) noexcept
+    void halves_f64 "fastnn_pool_halves_f64"(const double* x, double* y, Py_ssize_t rows, Py_ssize_t width) noexcept
     void gradient_plane_f32 "fastnn_pool_gradient_plane_f32"(const float* dy, float* dx, const Pooling* pooling) noexcept
     void gradient_plane_f64 "fastnn_pool_gradient_plane_f64"(const double* dy, double* dx, const Pooling* pooling) noexcept
 
@@ -28,6 +30,23 @@ cdef inline void pool_plane(
         plane_f32(x, y, indices, bytes, pooling, mode)
     else:
         plane_f64(x, y, indices, bytes, pooling, mode)
+
+
+cdef inline bint can_halve(const Pooling* pooling) noexcept nogil:
+    """Whether ``halve_rows`` takes these windows and is the fastest way: they are 2x2 side by side, few in a row."""
+    return (
+        pooling.rows.kernel == 2 and pooling.rows.stride == 2 and pooling.rows.padding == 0 and pooling.rows.dilation == 1
+        and pooling.columns.kernel == 2 and pooling.columns.stride == 2 and pooling.columns.padding == 0
+        and pooling.columns.dilation == 1 and pooling.H == 2 * pooling.OH and pooling.W == 2 * pooling.OW and pooling.OW <= 16
+    )
+
+
+cdef inline void halve_rows(const real* x, real* y, Py_ssize_t rows, Py_ssize_t width) noexcept nogil:
+    """Maxima of 2x2: so many rows of so many windows."""
+    if real is float:
+        halves_f32(x, y, rows, width)
+    else:
+        halves_f64(x, y, rows, width)
 
 
 cdef inline bint can_add_up(const Pooling* pooling) noexcept nogil:

@@ -174,6 +174,32 @@ static void NAME(plane)(const REAL *x, REAL *y, char *indices, int bytes, const 
 #undef ROWS
 }
 
+/* Maxima of windows of 2x2 side by side, ``rows`` of ``width`` of them, which take all of their planes: one run of memory, so that no vector
+   of the first step, the maxima of pairs in a row, is partly empty. Rows of 4 windows took four times as long one by one, rows of 12 twice. */
+static void NAME(halves)(const REAL *x, REAL *y, ptrdiff_t rows, ptrdiff_t width) {
+    enum { room = 2048 };
+    const INTEGERS nowhere = {0};
+    REAL pairs[room + LANES];
+    for (ptrdiff_t row = 0, some; row < rows; row += some, x += some * 4 * width, y += some * width) {
+        some = rows - row < room / (2 * width) ? rows - row : room / (2 * width);
+        for (ptrdiff_t i = 0, count = some * 2 * width; i < count; i += LANES) {
+            const int edge = i + LANES > count;
+            const REALS left = NAME(load)(x + 2 * i, edge, NAME(fence_at)(2 * i, 2 * count), 0);
+            const REALS right = NAME(load)(x + 2 * i + LANES, edge, NAME(fence_at)(2 * i + LANES, 2 * count), 0);
+            NAME(windows) windows = {SHUFFLE(left, right, EVEN), nowhere};
+            NAME(take)(SHUFFLE(left, right, ODD), nowhere, FASTNN_POOL_MAX, &windows);
+            *(REALS *)(pairs + i) = windows.best;
+        }
+        for (ptrdiff_t r = 0; r < some; r++)
+            for (ptrdiff_t j = 0; j < width; j += LANES) {
+                const REAL *const upper = pairs + 2 * r * width + j;
+                NAME(windows) windows = {*(const REALS *)upper, nowhere};
+                NAME(take)(*(const REALS *)(upper + width), nowhere, FASTNN_POOL_MAX, &windows);
+                NAME(store)(y + r * width + j, j + LANES > width, NAME(fence_at)(j, width), windows.best);
+            }
+    }
+}
+
 /* The gradient of means for row h and, for each lane, the columns from the start of window j + lane to the next one's. The windows that
    cover an element are in the rows first <= i < last, and there they are the last few that start no later. */
 FASTNN_POOL_INLINE void NAME(gradient_block)(

@@ -18,6 +18,8 @@
 #define FASTNN_WINOGRAD_ROWS 4
 #endif
 #define FASTNN_WINOGRAD_VECTORS 3
+/* Output channels whose weights lie together: a vector of them, and whole tiles. */
+#define FASTNN_WINOGRAD_SLAB (FASTNN_LANES > FASTNN_WINOGRAD_ROWS ? FASTNN_LANES : FASTNN_WINOGRAD_ROWS)
 #define FASTNN_WINOGRAD_CHUNK 64  /* products summed in a row before they join the others: the error of a long float32 sum */
 #define FASTNN_WINOGRAD_WINDOW 6  /* the larger of the two */
 #define FASTNN_INLINE static inline __attribute__((always_inline))
@@ -140,11 +142,23 @@ FASTNN_INLINE void FASTNN_OF(winograd_input_of)(int m, const FASTNN_REAL *x, ptr
     }
 }
 
-static void FASTNN_OF(winograd_input)(int m, const FASTNN_REAL *x, ptrdiff_t pitch, ptrdiff_t phase, FASTNN_REAL *v, ptrdiff_t stride) {
+/* Two functions: in one, GCC shares the loads of both, and spills for both. */
+static __attribute__((noinline)) void FASTNN_OF(winograd_input_2)(const FASTNN_REAL *x, ptrdiff_t pitch, ptrdiff_t phase, FASTNN_REAL *v,
+                                                                  ptrdiff_t stride) {
+    FASTNN_OF(winograd_input_of)(2, x, pitch, phase, v, stride);
+}
+
+static __attribute__((noinline)) void FASTNN_OF(winograd_input_4)(const FASTNN_REAL *x, ptrdiff_t pitch, ptrdiff_t phase, FASTNN_REAL *v,
+                                                                  ptrdiff_t stride) {
+    FASTNN_OF(winograd_input_of)(4, x, pitch, phase, v, stride);
+}
+
+static inline void FASTNN_OF(winograd_input)(int m, const FASTNN_REAL *x, ptrdiff_t pitch, ptrdiff_t phase, FASTNN_REAL *v,
+                                             ptrdiff_t stride) {
     if (m == 2)
-        FASTNN_OF(winograd_input_of)(2, x, pitch, phase, v, stride);
+        FASTNN_OF(winograd_input_2)(x, pitch, phase, v, stride);
     else
-        FASTNN_OF(winograd_input_of)(4, x, pitch, phase, v, stride);
+        FASTNN_OF(winograd_input_4)(x, pitch, phase, v, stride);
 }
 
 /* One vector of output channels and one input channel: u[xi * stride + channel]; w[tap * lanes + channel], taps step by `turn`, which is
@@ -173,25 +187,25 @@ static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, F
         FASTNN_OF(winograd_weights_of)(4, w, turn, u, stride);
 }
 
-/* p[row i][vector j] = sum over k of u[k][i] v[k][j], chunk by chunk. */
-#define FASTNN_DEFINE_WINOGRAD_TILE(J)                                                                                           \
+/* p[row i][vector j] = sum over k of u[k][i] v[k][j], chunk by chunk, for R rows of a slab of FASTNN_WINOGRAD_SLAB. */
+#define FASTNN_DEFINE_WINOGRAD_TILE(R, J)                                                                                        \
     static void FASTNN_OF(winograd_tile_##J)(ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p) {      \
-        enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL), R = FASTNN_WINOGRAD_ROWS, width = lanes > R ? lanes : R };       \
+        enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };                                                                \
         for (ptrdiff_t done = 0; done < depth; done += FASTNN_WINOGRAD_CHUNK) {                                                  \
             const ptrdiff_t chunk = depth - done < FASTNN_WINOGRAD_CHUNK ? depth - done : FASTNN_WINOGRAD_CHUNK;                 \
             FASTNN_OF(span) sum[R][J];                                                                                           \
-            _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                                  \
+            _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                                 \
                 _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
                     sum[i][j] = (FASTNN_OF(span)){0};                                                                            \
-            for (ptrdiff_t k = 0; k < chunk; k++, u += width, v += J * lanes) {                                                  \
+            for (ptrdiff_t k = 0; k < chunk; k++, u += FASTNN_WINOGRAD_SLAB, v += J * lanes) {                                   \
                 FASTNN_OF(span) right[J];                                                                                        \
                 _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
                     right[j] = FASTNN_OF(load)(v + j * lanes);                                                                   \
-                _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                              \
+                _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                             \
                     _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                          \
                         sum[i][j] += u[i] * right[j];                                                                            \
             }                                                                                                                    \
-            _Pragma("GCC unroll 8") for (int i = 0; i < R; i++)                                                                  \
+            _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                                 \
                 _Pragma("GCC unroll 3") for (int j = 0; j < J; j++) {                                                            \
                     FASTNN_OF(span) *const to = (FASTNN_OF(span) *)(p + (i * J + j) * lanes);                                    \
                     if (done)                                                                                                    \
@@ -201,18 +215,23 @@ static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, F
         }                                                                                                                        \
     }
 
-FASTNN_DEFINE_WINOGRAD_TILE(1)
-FASTNN_DEFINE_WINOGRAD_TILE(2)
-FASTNN_DEFINE_WINOGRAD_TILE(3)
+FASTNN_DEFINE_WINOGRAD_TILE(FASTNN_WINOGRAD_SLAB, 1)
+FASTNN_DEFINE_WINOGRAD_TILE(FASTNN_WINOGRAD_ROWS, 2)
+FASTNN_DEFINE_WINOGRAD_TILE(FASTNN_WINOGRAD_ROWS, 3)
 #undef FASTNN_DEFINE_WINOGRAD_TILE
 
-static inline void FASTNN_OF(winograd_tile)(ptrdiff_t vectors, ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v,
-                                            FASTNN_REAL *p) {
-    switch (vectors) {
-    case 1: FASTNN_OF(winograd_tile_1)(depth, u, v, p); break;
-    case 2: FASTNN_OF(winograd_tile_2)(depth, u, v, p); break;
-    default: FASTNN_OF(winograd_tile_3)(depth, u, v, p);
-    }
+/* All rows of a slab; those of one vector in one tile, whose sums would otherwise be too few to hide the time that each takes. */
+static inline void FASTNN_OF(winograd_tiles)(ptrdiff_t vectors, ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v,
+                                             FASTNN_REAL *p) {
+    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
+    if (vectors == 1)
+        FASTNN_OF(winograd_tile_1)(depth, u, v, p);
+    else
+        for (ptrdiff_t i = 0; i < FASTNN_WINOGRAD_SLAB; i += FASTNN_WINOGRAD_ROWS)
+            if (vectors == 2)
+                FASTNN_OF(winograd_tile_2)(depth, u + i, v, p + i * 2 * lanes);
+            else
+                FASTNN_OF(winograd_tile_3)(depth, u + i, v, p + i * 3 * lanes);
 }
 
 FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_low)(FASTNN_OF(span) a, FASTNN_OF(span) b) {

@@ -247,7 +247,7 @@ SHAPES = [  # x, w, stride, padding, dilation, groups
 
 @compiled
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", ["direct", "few_channels", "pointwise", "winograd", "winograd_fast", None])
+@pytest.mark.parametrize("name", ["direct", "few_channels", "few_pixels", "pointwise", "winograd", "winograd_fast", None])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_algorithm_lies_within_its_bound(kernels, name, shape, dtype, rng):
     x, w = (rng.standard_normal(size).astype(dtype) for size in shape[:2])

@@ -209,6 +209,22 @@ def test_float32_means_of_large_windows_are_accurate(rng, large):
 
 
 @every_backend
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 6, 24, 24), (2, 16, 8, 8), (3, 5, 4, 32), (70, 2, 14, 6), (1, 1, 2, 2)], ids=str)
+def test_maxima_of_whole_planes_equal_those_with_positions(shape, dtype, rng):
+    """Windows of 2x2 without margins are computed across rows and planes: to the bit what one window at a time gives."""
+    x = rng.standard_normal(shape)
+    for value in (np.nan, 0.0, -0.0, np.inf, -np.inf):
+        x[rng.random(shape) < 0.1] = value
+    x = x.astype(dtype)
+    raw = np.full(x.size // 4 + 64, 7, dtype)
+    out = raw[32:-32].reshape(*shape[:2], shape[2] // 2, shape[3] // 2)
+    F.max_pool2d(x, 2, out=out)
+    expected, _ = F.max_pool2d(x, 2, return_indices=True)
+    assert out.tobytes() == expected.tobytes()
+    assert np.all(raw[:32] == 7) and np.all(raw[-32:] == 7)
+
+
 @pytest.mark.parametrize("width", [2, 28, 75])
 def test_float32_sums_that_overflow(width):
     x = np.full((1, 1, 4, width), 3e38, np.float32)
