@@ -8,6 +8,11 @@ from fastnn.kernels.arrays cimport real
 cdef extern from "<math.h>" nogil:
     float sqrtf(float x) noexcept
 
+cdef extern from "simd/adam.h" nogil:
+    bint adam_f32 "fastnn_adam_f32"(
+        float* p, const float* g, float* m, float* v, Py_ssize_t n, float sign, float keep, float rate, float beta1, float fresh1,
+        float beta2, float fresh2, float scale, float eps) noexcept
+
 
 cdef struct Update:
     void* p              # the new parameter, which starts as the old one
@@ -114,6 +119,9 @@ cdef inline void adam_loop(real* p, const Update* u, Py_ssize_t begin, Py_ssize_
     cdef real gradient_rate = <real> u.rates[7]
     cdef real d, w, largest
     cdef Py_ssize_t i
+    if real is float and v_max == NULL and decay == 0 and gradient_rate == 0:
+        if adam_f32(p + begin, g + begin, m + begin, v + begin, end - begin, sign, keep, rate, beta1, fresh1, beta2, fresh2, scale, eps):
+            return
     for i in range(begin, end):
         d = _gradient(g[i], p[i], sign, decay)
         w = keep * p[i]

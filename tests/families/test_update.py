@@ -77,6 +77,24 @@ def test_adam_by_hand():
 
 
 @every_backend
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 1000])
+def test_adam_of_any_second_moment(count, rng):
+    """Zeros, infinities, NaN and denormal numbers change nothing beside them, and roots are good to the last places."""
+    special = np.array([0, INF, NAN, 1e-45, 1e-38, 1e-36, 1e36, 3e38, 1])
+    v = np.where(rng.random(count) < 0.3, rng.choice(special, count), 10.0 ** rng.uniform(-30, 30, count)).astype(np.float32)
+    m, zeros = rng.standard_normal(count).astype(np.float32), np.zeros(count, np.float32)
+    lr, beta1, beta2, step = 0.5, 0.5, 0.75, 2
+    with np.errstate(all="ignore"):
+        args = zeros, zeros, m, v, None, lr, beta1, beta2, 0.0, 0.0, False, step, False, False
+        result, _, second, _ = dispatch.run(operators.adam, args)
+        root = np.sqrt(second.astype(np.float64) / (1 - beta2**step))
+        expected = -lr * beta1 * m.astype(np.float64) / (1 - beta1**step) / root
+    known = np.isfinite(expected) & (np.abs(expected) > 1e-37)
+    np.testing.assert_allclose(result[known], expected[known], rtol=1e-6)
+    np.testing.assert_array_equal(result[~np.isfinite(expected)], expected[~np.isfinite(expected)])
+
+
+@every_backend
 def test_many_steps_leave_no_correction():
     args = (one(1.0), one(2.0), one(2.0), one(4.0), None, 0.5, 0.9, 0.999, 0.0, 0.0, False, 10**9, False, False)
     np.testing.assert_allclose(dispatch.run(operators.adam, args)[0], 0.5, rtol=1e-15)
