@@ -7,21 +7,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn.nn import loss as losses
 
-BACKENDS = ("reference", "numba", "cython")
 REDUCTIONS = ("none", "mean", "sum")
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    try:
-        context = fastnn.use_backend(request.param)
-        context.__enter__()
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield request.param
-    context.__exit__(None, None, None)
 
 
 def gradient(f, x):

@@ -9,21 +9,6 @@ from fastnn import nn
 from fastnn.functional.normalization import batch_norm, group_norm, layer_norm
 from fastnn.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 
-BACKENDS = ("reference", "numba", "cython")
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    try:
-        context = fastnn.use_backend(request.param)
-        context.__enter__()
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield request.param
-    context.__exit__(None, None, None)
-
 
 @pytest.mark.parametrize("shape", [(4096, 3), (512, 3, 8), (16, 3, 400)])
 def test_variance_beside_a_large_mean(backend, shape, rng):

@@ -16,12 +16,6 @@ BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_ava
 NAN, INF = np.nan, np.inf
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    with fastnn.use_backend(request.param):
-        yield request.param
-
-
 every_backend = pytest.mark.usefixtures("backend")
 
 

@@ -5,17 +5,9 @@ import pytest
 
 import fastnn
 import fastnn.functional as F
-from fastnn import dispatch
 
-BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_available(name)]
 NAN, INF = np.nan, np.inf
 DIMS = [None, 0, 1, -1, (0, 1), (1, 2), (0, 2), (-1, 0), (0, 1, 2, 3), (1, 3), ()]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    with fastnn.use_backend(request.param):
-        yield request.param
 
 
 every_backend = pytest.mark.usefixtures("backend")

@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 
-import fastnn
 from fastnn import dispatch
 from fastnn.kernels.examples import cases, draw
 from fastnn.kernels.update import operators
 
-BACKENDS = [name for name in ("reference", "cython", "numba") if dispatch.is_available(name)]
 CASES = [case for case in cases() if case.operator.family == "update"]
 NAN, INF = np.nan, np.inf
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    with fastnn.use_backend(request.param):
-        yield request.param
 
 
 every_backend = pytest.mark.usefixtures("backend")
