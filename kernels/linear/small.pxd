@@ -1,6 +1,6 @@
 """A linear map so small that it is over before a product of blocks has found its way.
 
-Either plain loops, and the activation in whole vectors; or a single row against a matrix that the nearest caches hold.
+Either plain loops, and the activation in whole vectors; or a single row against a matrix that the second-level cache holds.
 """
 
 from libc.string cimport memcpy
@@ -17,21 +17,31 @@ cdef extern from "simd/row.h" nogil:
     void row_f64 "fastnn_row_f64"(
         const double* x, Py_ssize_t k, const double* w, Py_ssize_t rows, const double* b, bint relu, double* y) noexcept
 
+cdef extern from "simd/small.h" nogil:
+    enum:
+        SMALL_BYTES "FASTNN_SMALL_BYTES"  # of a row that the functions below take
+    void small_gradients_f32 "fastnn_small_gradients_f32"(
+        const float* dy, const float* x, const float* w, float* dx, float* dw, float* db,
+        Py_ssize_t N, Py_ssize_t I, Py_ssize_t O) noexcept
+    void small_gradients_f64 "fastnn_small_gradients_f64"(
+        const double* dy, const double* x, const double* w, double* dx, double* dw, double* db,
+        Py_ssize_t N, Py_ssize_t I, Py_ssize_t O) noexcept
+
 cdef enum:
     SMALL = 32  # multiply-adds, and elements of each array: 64 are slower than rows of dot products
     LANES = 16  # of the widest vector
     FEW = 4     # activated elements that are computed one by one: writing them first and then reading a vector takes longer
-    ROW = 16384  # elements of a matrix that one row is multiplied with in ``row_product``; beyond, its advantage is gone
+    ROW = 1 << 20  # bytes of a matrix below which one row is multiplied with it in ``row_product``
 
 
 cdef inline bint is_row(Py_ssize_t N, Py_ssize_t I, Py_ssize_t O, size_t itemsize) noexcept nogil:
-    return N == 1 and 0 < I * O <= ROW and I * itemsize <= ROW_BYTES
+    return N == 1 and 0 < I * O * itemsize < ROW and I * itemsize <= ROW_BYTES
 
 
 cdef inline void row_product(
     const real* x, const real* w, const real* b, real* y, Py_ssize_t I, Py_ssize_t O, int activation
 ) noexcept nogil:
-    """y (O) = activation(w x + b), without threads: with their help it took longer."""
+    """y (O) = activation(w x + b), on one thread: a second one pays for larger matrices alone."""
     if real is float:
         row_f32(x, I, w, O, b, activation == RELU, y)
     else:
@@ -80,6 +90,12 @@ cdef inline void small_gradients(
     """dx = dy w, dw = dy^T x, db = the column sums of dy; each may be NULL."""
     cdef Py_ssize_t n, i, o
     cdef real total
+    if max(I, O) * <Py_ssize_t> sizeof(real) <= SMALL_BYTES:
+        if real is float:
+            small_gradients_f32(dy, x, w, dx, dw, db, N, I, O)
+        else:
+            small_gradients_f64(dy, x, w, dx, dw, db, N, I, O)
+        return
     if db != NULL:
         for o in range(O):
             total = 0

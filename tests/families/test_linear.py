@@ -76,6 +76,19 @@ def test_a_single_row(columns, rows, activation, dtype, rng):
         np.testing.assert_array_equal(F.linear(x, shifted, b, activation=activation), y)
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 1), (4, 2, 3), (1, 32, 1), (1, 1, 32), (2, 16, 1), (2, 1, 16), (3, 9, 1), (0, 2, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_of_a_few_numbers(shape, dtype, rng):
+    N, I, O = shape
+    x, w, b, dy = (rng.standard_normal(s).astype(dtype) for s in ((N, I), (O, I), O, (N, O)))
+    room = [np.full(a.size + 16, 7, dtype) for a in (x, w, b)]
+    _, pullback = fastnn.vjp(F.linear, x, w, b)
+    found = pullback(dy, out=tuple(r[: a.size].reshape(a.shape) for r, a in zip(room, (x, w, b), strict=True)))
+    for gradient, expected in zip(found, (dy @ w, dy.T @ x, dy.sum(0)), strict=True):
+        np.testing.assert_allclose(gradient, expected, atol=64 * np.finfo(dtype).eps)
+    assert all((r[a.size :] == 7).all() for r, a in zip(room, (x, w, b), strict=True))
+
+
 @pytest.mark.parametrize("shape", [(1, 4), (20, 32)])
 def test_relu_of_a_single_row_keeps_nan(shape):
     w = np.ones(shape, np.float32)
@@ -183,20 +196,27 @@ def test_threads_do_not_change_a_bit(shape, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(8, 128), (5, 136), (20, 200), (9, 256), (8, 1040)])
+@pytest.mark.parametrize(
+    "shape", [(1, 128, 8), (1, 136, 5), (1, 200, 20), (1, 256, 9), (1, 1040, 8), (30, 272, 20), (20, 528, 9), (3, 1000, 30)]
+)
 def test_where_a_weight_begins_does_not_change_a_bit(shape, dtype, rng):
-    """Of one row of input: whole cache lines of the weight may be read instead of its rows."""
-    x, w = rng.standard_normal((1, shape[1])).astype(dtype), rng.standard_normal(shape).astype(dtype)
+    """Vectors are cut from whole cache lines, or columns set apart, where a weight does not begin on a line."""
+    N, I, O = shape
+    x, w, dy = (rng.standard_normal(s).astype(dtype) for s in ((N, I), (O, I), (N, O)))
     memory = np.empty(w.nbytes + 128, np.uint8)
     line = -memory.ctypes.data % 64
     results = []
     for begin in range(line, line + 64, w.itemsize):
-        moved = memory[begin : begin + w.nbytes].view(dtype).reshape(shape)
+        moved = memory[begin : begin + w.nbytes].view(dtype).reshape(O, I)
         moved[...] = w
-        results.append(F.linear(x, moved))
-    np.testing.assert_allclose(results[0], x.astype(float) @ w.T, atol=1e-4 if dtype == np.float32 else 1e-10)
+        y, pullback = fastnn.vjp(F.linear, x, moved)
+        results.append((y, pullback(dy)[0]))
+    atol = 1e-4 if dtype == np.float32 else 1e-10
+    np.testing.assert_allclose(results[0][0], x.astype(float) @ w.T, atol=atol)
+    np.testing.assert_allclose(results[0][1], dy.astype(float) @ w, atol=atol)
     for other in results[1:]:
-        np.testing.assert_array_equal(other, results[0])
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 0.999])
