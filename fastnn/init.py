@@ -25,16 +25,6 @@ def _shape(shape: Any, minimum: int = 0) -> tuple[int, ...]:
     return result
 
 
-def _float(dtype: Any) -> np.dtype:
-    try:
-        result = None if dtype is None else np.dtype(dtype)
-    except TypeError:
-        result = None
-    if result is None or result not in checks.FLOATS:
-        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
-    return result
-
-
 def _finite(name: str, value: Any, dtype: np.dtype) -> float:
     largest = float(np.finfo(dtype).max)
     return checks.real(name, value, -largest, largest)
@@ -70,7 +60,7 @@ def constant(shape: Any, value: float = 0.0, *, dtype: Any = np.float32) -> np.n
     >>> init.constant((2,), 0.5)
     array([0.5, 0.5], dtype=float32)
     """
-    size, value, dtype = _shape(shape), checks.number("value", value), _float(dtype)
+    size, value, dtype = _shape(shape), checks.number("value", value), checks.float_dtype(dtype)
     return _draw(lambda size: np.full(size, value, dtype), size=size, dtype=dtype)
 
 
@@ -91,7 +81,7 @@ def uniform(shape: Any, low: float = 0.0, high: float = 1.0, *, rng: Any = None,
     >>> layer = nn.Linear(784, 10)
     >>> layer.weight = nn.Parameter(init.uniform((10, 784), -0.01, 0.01, rng=0))
     """
-    size, dtype = _shape(shape), _float(dtype)
+    size, dtype = _shape(shape), checks.float_dtype(dtype)
     low, high = _finite("low", low, dtype), _finite("high", high, dtype)
     if low > high:
         raise ValueError(f"low: expected at most high = {high}, got {low}")
@@ -108,7 +98,7 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, *, rng: Any = None, 
     rng : int or numpy.random.Generator, optional
     dtype : float32 or float64
     """
-    size, dtype = _shape(shape), _float(dtype)
+    size, dtype = _shape(shape), checks.float_dtype(dtype)
     mean, std = _finite("mean", mean, dtype), checks.real("std", std, 0.0, float(np.finfo(dtype).max))
     return _draw(generator(rng).normal, mean, std, size=size, dtype=dtype)
 
@@ -126,7 +116,7 @@ def orthogonal(shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = n
     >>> bool(np.allclose(q @ q.T, np.eye(3)))
     True
     """
-    size, dtype = _shape(shape, 2), _float(dtype)
+    size, dtype = _shape(shape, 2), checks.float_dtype(dtype)
     gain = _finite("gain", gain, dtype)
     rows, columns = size[0], math.prod(size[1:])
     tall = (max(rows, columns), min(rows, columns))

@@ -32,13 +32,23 @@ def shared_work():
     threads.parallel.set_work_per_thread(before)
 
 
+def _with_threads(n):
+    before = fastnn.get_num_threads()
+    fastnn.set_num_threads(n)
+    yield
+    fastnn.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread():
+    """One thread in the test, the former number afterwards."""
+    yield from _with_threads(1)
+
+
 @pytest.fixture
 def two_threads():
     """Two threads in the test, the former number afterwards."""
-    before = fastnn.get_num_threads()
-    fastnn.set_num_threads(2)
-    yield
-    fastnn.set_num_threads(before)
+    yield from _with_threads(2)
 
 
 @pytest.fixture

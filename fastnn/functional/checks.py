@@ -185,6 +185,17 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     return value
 
 
+def float_dtype(dtype: Any) -> np.dtype:
+    """float32 or float64, however it is named."""
+    try:
+        result = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result is None or result not in FLOATS:
+        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
+    return result
+
+
 def choices(name: str, value: Any, allowed: Iterable[str]) -> tuple[str, ...]:
     """Any number of the allowed strings; one string is no list of its letters."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):

@@ -24,13 +24,7 @@ def refuse_device(device: Any) -> None:
 
 def float_dtype(dtype: Any) -> np.dtype:
     """The dtype of fresh parameters: float32 unless the argument says float64."""
-    try:
-        result = np.dtype(np.float32 if dtype is None else dtype)
-    except TypeError:
-        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}") from None
-    if result not in checks.FLOATS:
-        raise TypeError(f"dtype: expected float32 or float64, got {result}")
-    return result
+    return checks.float_dtype(np.float32 if dtype is None else dtype)
 
 
 def uniform_parameter(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: Any) -> Parameter:

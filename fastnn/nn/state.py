@@ -75,12 +75,7 @@ def convert(tensors: Iterable[Tensor], dtype: Any) -> None:
     TypeError
         Where ``dtype`` is neither float32 nor float64; nothing is converted.
     """
-    try:
-        wanted = None if dtype is None else np.dtype(dtype)
-    except TypeError:
-        wanted = None
-    if wanted is None or wanted not in checks.FLOATS:
-        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
+    wanted = checks.float_dtype(dtype)
     for tensor in tensors:
         if tensor.dtype in checks.FLOATS and tensor.dtype != wanted:
             tensor._data = aligned_copy(tensor._data, wanted)

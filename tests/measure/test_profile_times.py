@@ -21,14 +21,6 @@ def steady(measure, holds, tries=15):
     return any(holds(measure()) for _ in range(tries))
 
 
-@pytest.fixture
-def one_thread():
-    before = fastnn.get_num_threads()
-    fastnn.set_num_threads(1)
-    yield
-    fastnn.set_num_threads(before)
-
-
 def test_the_rows_sum_up_to_the_step_as_seen_from_outside(compiled, one_thread):
     """Steps of more than 100 us, and of less than a scheduler's slice."""
     model = nn.Sequential(nn.Linear(192, 192), nn.ReLU(), nn.Linear(192, 192))
