@@ -17,6 +17,33 @@ from fastnn.kernels.memory import aligned_copy
 NUMBERS = {"step": int, "mu_product": float}  # state that is one number for a parameter; torch keeps it in a 0-d tensor
 
 
+class State(dict[str, Any]):
+    """What an optimiser keeps of one parameter. Plans, which write to its arrays, are told where others take their places."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(value, (int, float)):  # a count changes at every step
+            note_change()
+        super().__setitem__(name, value)
+
+    def update(self, *others: Any, **values: Any) -> None:
+        """Take over all items."""
+        note_change()
+        super().update(*others, **values)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Forget one item."""
+        note_change()
+        return super().pop(name, *default)
+
+    def __delitem__(self, name: str) -> None:
+        self.pop(name)
+
+    def clear(self) -> None:
+        """Start anew."""
+        note_change()
+        super().clear()
+
+
 class Rule(NamedTuple):
     """One step of an optimiser for one parameter: ``operator(parameter, gradient, *state, *attributes)``, in place.
 
@@ -136,7 +163,7 @@ class Optimizer:
 
     def memory(self, parameter: Tensor, *names: str, fill: float = 0.0) -> list[np.ndarray]:
         """The state arrays of a parameter, made at the first call and converted where the parameter was."""
-        state = self.state.setdefault(parameter, {})
+        state = self.state.setdefault(parameter, State())
         for name in names:
             if name not in state:
                 state[name] = aligned_copy(np.full(parameter.shape, fill, parameter.dtype))
@@ -146,7 +173,7 @@ class Optimizer:
 
     def count(self, parameter: Tensor) -> int:
         """The number of this step for a parameter, starting at 1."""
-        state = self.state.setdefault(parameter, {})
+        state = self.state.setdefault(parameter, State())
         state["step"] = state.get("step", 0) + 1
         return state["step"]
 
@@ -176,12 +203,12 @@ class Optimizer:
             raise ValueError(f"state_dict: expected groups of {own} parameters, got {saved}")
         numbers = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
         parameters = dict(zip(numbers, self._parameters(), strict=True))
-        state = {}
+        state: dict[Tensor, dict[str, Any]] = {}
         for number, values in state_dict["state"].items():
             if number not in parameters:
                 raise ValueError(f"state_dict: no group has parameter {number!r}, of which there is a state")
             parameter, label = parameters[number], f"state_dict['state'][{number}]"
-            state[parameter] = {k: _restore(label, k, v, parameter) for k, v in values.items() if v is not None}
+            state[parameter] = State({k: _restore(label, k, v, parameter) for k, v in values.items() if v is not None})
         merged = [
             {**group, **new, "params": group["params"]}
             for group, new in zip(self.param_groups, state_dict["param_groups"], strict=True)

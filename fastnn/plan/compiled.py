@@ -132,8 +132,8 @@ class Compiled:
         try:
             self.program.run()
         except BaseException:
-            if self.update is not None:  # a step that fails is none
-                self.update.count(self.program, -1)
+            if self.update is not None:
+                self.update.undo(self.program)
             raise
         self._has_run = True
         return likely

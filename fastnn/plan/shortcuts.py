@@ -7,6 +7,7 @@ from typing import Any
 
 from fastnn import dispatch
 from fastnn.autograd import generation
+from fastnn.optim.optimizer import State
 from fastnn.random import seeding
 
 from .compiled import Compiled
@@ -53,6 +54,7 @@ def shortcut_of(compiled: Compiled, lock: Any) -> Any:
         watched += [(vars(optimizer), name, getattr(optimizer, name)) for name in ("state", "param_groups")]
         watched += [(group, "params", group["params"]) for group in groups]
         watched += [(optimizer.state, parameter, state) for parameter, state in optimizer.state.items()]
+        watched += [place for place in update.arrays if not isinstance(place[0], State)]  # a State tells of changes
         lists = tuple([(group["params"], tuple(group["params"])) for group in groups])
     numbers = {id(value): number for number, value in enumerate(graph.inputs)}
     checks = [(numbers[id(check.source)], check.classes, check.ignored) for check in graph.class_checks]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
+
+import numpy as np
 
 from fastnn.autograd import Tensor
 from fastnn.optim import Optimizer
@@ -36,6 +38,8 @@ class Update:
         groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
         self.members: list[tuple[Tensor, dict[str, Any], Node]] = []
         self._trained, self._kinds = self._parameters(), self._kinds_of_options()
+        self._updated: list[Tensor] = [value.source for value in parameters]
+        self._before: list[dict[str, Any]] | None = self._numbers()
         for value, gradient in zip(parameters, gradients, strict=True):
             parameter: Tensor = value.source
             if not parameter.numpy().flags.writeable:
@@ -48,6 +52,13 @@ class Update:
             )  # fmt: skip
             self.members.append((parameter, groups[id(parameter)], graph.nodes[-1]))
         self._states = [(parameter, optimizer.state.get(parameter)) for parameter, *_ in self.members]
+        self.arrays = [
+            (state, name, value)
+            for _, state in self._states
+            if state is not None
+            for name, value in state.items()
+            if isinstance(value, np.ndarray)
+        ]
         self._options: list[dict[str, Any]] = []
         self._counts: list[tuple[dict[str, Any], Node, int | None]] = [
             (state, node, node.operator.attributes.index("step") if "step" in node.operator.attributes else None)
@@ -63,6 +74,7 @@ class Update:
             and self._parameters() == self._trained
             and self._kinds_of_options() == self._kinds
             and all(self.state.get(parameter) is known for parameter, known in self._states)
+            and all(state.get(name) is value for state, name, value in self.arrays)
         )
 
     def _parameters(self) -> list[tuple[int, int]]:
@@ -79,8 +91,10 @@ class Update:
         if self._fresh:  # made for this very step
             self._fresh = False
         elif self._is_settled():
+            self._before = None
             self.count(program, 1)
         else:
+            self._before = self._numbers()
             for parameter, group, node in self.members:
                 attributes = self.optimizer.rule(parameter, group).attributes
                 for index, value in enumerate(attributes):
@@ -115,6 +129,25 @@ class Update:
             if index is not None:
                 program.set_attribute(node, index, state["step"])
 
+    def undo(self, program: Program) -> None:
+        """Forget the step that was begun: one that fails is none."""
+        if self._before is None:
+            self.count(program, -1)
+            return
+        for (_, state), numbers in zip(self._states, self._before, strict=True):
+            if state is not None:
+                for name in [name for name, value in state.items() if isinstance(value, UNCHANGING)]:
+                    if name in numbers:
+                        state[name] = numbers[name]
+                    else:
+                        del state[name]
+        self.count(program, 0)
+
+    def _numbers(self) -> list[dict[str, Any]]:
+        """The numbers in the state of each parameter, as they are before a step."""
+        states = [self.state.get(parameter, {}) for parameter in self._updated]
+        return [{"step": 0} | {name: value for name, value in state.items() if isinstance(value, UNCHANGING)} for state in states]
+
     def _is_settled(self) -> bool:
         """Whether the next step differs from the last one in nothing but its count."""
         groups = self.optimizer.param_groups
@@ -127,6 +160,7 @@ class Update:
     def _current_options(self) -> list[dict[str, Any]]:
         """The options of each group, as they are now."""
         return [
-            {key: copy(value) for key, value in group.items() if key != "params"} | {"params": None}
+            {key: deepcopy(v) if isinstance(v, Tensor) else copy(v) for key, v in group.items() if key != "params"}
+            | {"params": None}
             for group in self.optimizer.param_groups
         ]

@@ -1,0 +1,71 @@
+"""What a plan's optimiser keeps may be changed between steps, and is what it was after a step that failed."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import nn, optim
+
+OPTIMIZERS = {
+    "SGD": {"lr": 0.1, "momentum": 0.9}, "Adagrad": {}, "Adadelta": {}, "RMSprop": {}, "Adam": {"amsgrad": True}, "AdamW": {}, "NAdam": {},
+}  # fmt: skip
+
+
+def arrays(state):
+    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+
+
+def replace(state):
+    for name, value in arrays(state).items():
+        state[name] = np.full_like(value, 0.01)
+
+
+def replace_all_at_once(state):
+    state.update({name: np.full_like(value, 0.01) for name, value in arrays(state).items()})
+
+
+def forget(state):
+    for name in arrays(state):
+        del state[name]
+
+
+def start_anew(state):
+    state.clear()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["", "plain dicts"])
+@pytest.mark.parametrize("change", [replace, replace_all_at_once, forget, start_anew])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_other_arrays_in_the_state_are_seen(name, change, plain, rng):
+    x, y = rng.standard_normal((8, 6)).astype(np.float32), rng.integers(0, 3, 8)
+    eager, planned = (nn.Sequential(nn.Linear(6, 4, rng=0), nn.Tanh(), nn.Linear(4, 3, rng=1)) for _ in range(2))
+    loss = nn.CrossEntropyLoss()
+    optimizers = [getattr(optim, name)(model.parameters(), **OPTIMIZERS[name]) for model in (eager, planned)]
+    plan = fastnn.compile(planned, loss, optimizers[1])
+    for number in range(9):
+        optimizers[0].zero_grad()
+        loss(eager(x), y).backward()
+        optimizers[0].step()
+        plan.step(x, y)
+        for optimizer in optimizers:
+            if number == 1 and plain:
+                optimizer.state.update({parameter: dict(state) for parameter, state in optimizer.state.items()})
+            if number == 5 and not (plain and change is start_anew):
+                for state in optimizer.state.values():
+                    change(state)
+    for parameter, other in zip(eager.parameters(), planned.parameters(), strict=True):
+        np.testing.assert_allclose(other.numpy(), parameter.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [fastnn.tensor, np.array])
+def test_a_rate_that_changes_in_place_is_seen(make, rng):
+    x, y = rng.standard_normal((8, 6)).astype(np.float32), rng.standard_normal((8, 2)).astype(np.float32)
+    model, rate = nn.Linear(6, 2), make(0.1)
+    plan = fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=rate))
+    for _ in range(4):
+        plan.step(x, y)
+    before = model.state_dict()
+    (rate if make is np.array else rate.numpy())[...] = 0
+    plan.step(x, y)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
