@@ -57,15 +57,14 @@ def test_other_arrays_in_the_state_are_seen(name, change, plain, rng):
         np.testing.assert_allclose(other.numpy(), parameter.numpy(), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [fastnn.tensor, np.array])
-def test_a_rate_that_changes_in_place_is_seen(make, rng):
+def test_a_rate_that_is_a_tensor_may_change_in_place(rng):
     x, y = rng.standard_normal((8, 6)).astype(np.float32), rng.standard_normal((8, 2)).astype(np.float32)
-    model, rate = nn.Linear(6, 2), make(0.1)
+    model, rate = nn.Linear(6, 2), fastnn.tensor(0.1)
     plan = fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=rate))
     for _ in range(4):
         plan.step(x, y)
     before = model.state_dict()
-    (rate if make is np.array else rate.numpy())[...] = 0
+    rate.numpy()[...] = 0
     plan.step(x, y)
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
