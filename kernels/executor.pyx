@@ -135,6 +135,14 @@ cdef class Executor:
         Py_XINCREF(place[0])
         Py_XDECREF(old)
 
+    cdef void point(self, Py_ssize_t number, Py_ssize_t index, void* memory) noexcept:
+        """Have a compiled call read an array of the same layout elsewhere."""
+        self.calls[number].arguments[index].output = <double*> memory
+
+    def is_compiled(self, Py_ssize_t number):
+        """Whether a call is one of a compiled kernel."""
+        return self.calls[number].entry != NULL
+
     cdef int run_once(self) except -1 nogil:
         cdef Py_ssize_t i, j
         cdef long long* stamps = self.stamps

@@ -34,12 +34,15 @@ cdef enum:
     MOST_INPUTS = 4
     SPARES = 2           # predictions that are given again once nobody has them: a loop holds the last one while it asks for the next
     MOST_SPARED = 4096   # bytes of such a prediction
+    LINE = 64            # bytes
+    MOST_UNALIGNED = 16384  # bytes of an input that is read where it is although it does not begin at a cache line
 
 
 cdef struct Input:
     Layout layout
     void* memory      # from which the calls read it
     size_t bytes
+    Py_ssize_t first, last  # of the reads: the calls that can read it elsewhere; none where it has to be copied
 
 
 cdef struct Item:
@@ -61,6 +64,10 @@ cdef struct Variable:
 
 cdef struct Check:
     Py_ssize_t input, classes, ignored
+
+
+cdef struct Read:
+    Py_ssize_t call, argument
 
 
 cdef struct Step:
@@ -126,6 +133,8 @@ cdef class Shortcut:
         Held while the executor runs.
     inputs : tuple of array
         The memory from which the calls read what they are given.
+    reads : tuple of tuple of (int, int)
+        For each input the calls and arguments that read it, all of compiled kernels; nothing where it has to be copied.
     result : array
         Where they leave the loss, or the prediction.
     checks : tuple of (int, int, int)
@@ -154,14 +163,15 @@ cdef class Shortcut:
     cdef Variable* variables
     cdef Check* checks
     cdef Step* steps
+    cdef Read* reads
     cdef tuple written, held
     cdef cnp.ndarray result
     cdef Layout output
     cdef list spares     # of predictions
     cdef Py_ssize_t next_spare
 
-    def __cinit__(self, Executor executor, Guard guard, tuple inputs, cnp.ndarray result, tuple checks, tuple watched, tuple options,
-                  tuple lists, tuple variables, tuple steps, tuple written):
+    def __cinit__(self, Executor executor, Guard guard, tuple inputs, tuple reads, cnp.ndarray result, tuple checks, tuple watched,
+                  tuple options, tuple lists, tuple variables, tuple steps, tuple written):
         cdef Py_ssize_t i
         if len(inputs) > MOST_INPUTS:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
@@ -186,6 +196,12 @@ cdef class Shortcut:
             self.checks[i] = Check(number, classes, ignored)
         for i, (call, argument, state) in enumerate(steps):
             self.steps[i] = Step(call, argument, <PyObject*> state)
+        self.reads = <Read*> _room(sum([len(places) for places in reads]), sizeof(Read))
+        for i, places in enumerate(reads):
+            self.inputs[i].first = self.inputs[i].last = 0 if i == 0 else self.inputs[i - 1].last
+            for call, argument in places:
+                self.reads[self.inputs[i].last] = Read(call, argument)
+                self.inputs[i].last += 1
         for i, array in enumerate(inputs):
             self.inputs[i].memory, self.inputs[i].bytes = cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array)
             describe(&self.inputs[i].layout, array.shape, array.dtype.num)
@@ -197,6 +213,7 @@ cdef class Shortcut:
         PyMem_Free(self.variables)
         PyMem_Free(self.checks)
         PyMem_Free(self.steps)
+        PyMem_Free(self.reads)
 
     cdef bint fits(self, PyObject** given) except -1:
         """Whether nothing is different."""
@@ -223,24 +240,40 @@ cdef class Shortcut:
                 return False
         return True
 
+    cdef void point(self, const Input* taken, void* memory) noexcept:
+        """Have the calls read an input there."""
+        cdef Py_ssize_t i
+        for i in range(taken.first, taken.last):
+            self.executor.point(self.reads[i].call, self.reads[i].argument, memory)
+
+    cdef void take(self, const Input* taken, void* memory) noexcept:
+        """Have an input read where it is, or copy it: long vectors across cache lines take longer than a copy."""
+        if taken.last > taken.first and (taken.bytes <= MOST_UNALIGNED or <size_t> memory % LINE == 0):
+            self.point(taken, memory)
+        else:
+            memcpy(taken.memory, memory, taken.bytes)
+
     cdef int run(self, PyObject** given) except -1:
-        """Copy what is given, count the step, and run."""
+        """Take what is given, count the step, and run."""
         cdef Py_ssize_t i
         cdef Step* step
-        for i in range(self.input_count):
-            memcpy(self.inputs[i].memory, cnp.PyArray_DATA(<cnp.ndarray> given[i]), self.inputs[i].bytes)
         for i in range(self.step_count):
             step = &self.steps[i]
             count = (<dict> step.state)["step"] + 1
             (<dict> step.state)["step"] = count
             if step.call >= 0:
                 self.executor.set(step.call, step.argument, count)
+        for i in range(self.input_count):
+            self.take(&self.inputs[i], cnp.PyArray_DATA(<cnp.ndarray> given[i]))
         try:
             return self.executor.step()
         except BaseException:
             for i in range(self.step_count):  # a step that fails is none
                 (<dict> self.steps[i].state)["step"] -= 1
             raise
+        finally:
+            for i in range(self.input_count):
+                self.point(&self.inputs[i], self.inputs[i].memory)
 
     def step(self, x, y):
         """The loss, or None where the call is another one."""

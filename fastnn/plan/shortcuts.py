@@ -11,7 +11,8 @@ from fastnn.optim.optimizer import State
 from fastnn.random import seeding
 
 from .compiled import Compiled
-from .program import shortcut
+from .graph import Value
+from .program import Program, shortcut
 
 MOST_DIMENSIONS = 8  # of an array that compiled code compares
 
@@ -23,6 +24,24 @@ def _itself(method: Callable[..., Any]) -> Callable[..., Any]:
 # Decorators of a plan's methods, which take its shortcut without Python.
 stepping, predicting = (_itself, _itself) if shortcut is None else (shortcut.stepping, shortcut.predicting)
 Shortcuts: Any = object if shortcut is None else shortcut.Shortcuts  # what a plan inherits
+
+
+def _reads(program: Program, given: Value) -> tuple[tuple[int, int], ...]:
+    """The calls, and their arguments, that read an input; none where something else than compiled kernels needs it in its place.
+
+    Integers are read where they were copied to: another thread may change the user's after they were checked.
+    """
+    found, seen = [], {id(given)}  # the input and its views
+    for node in program.graph.nodes:
+        numbers = [number for number, value in enumerate(node.inputs) if id(value) in seen]
+        if id(node) not in program.places:
+            seen |= {id(value) for value in node.outputs if numbers}
+        elif not all(program.executor.is_compiled(program.places[id(node)][0]) for _ in numbers):
+            return ()
+        else:
+            found += [(program.places[id(node)][0], number) for number in numbers]
+    is_given_back = any(id(value) in seen for value in program.graph.outputs)
+    return () if is_given_back or given.dtype.kind != "f" else tuple(found)
 
 
 def shortcut_of(compiled: Compiled, lock: Any) -> Any:
@@ -59,8 +78,9 @@ def shortcut_of(compiled: Compiled, lock: Any) -> Any:
     numbers = {id(value): number for number, value in enumerate(graph.inputs)}
     checks = [(numbers[id(check.source)], check.classes, check.ignored) for check in graph.class_checks]
     variables = [(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]
+    reads = tuple([_reads(program, value) for value in graph.inputs])
     made = shortcut.Shortcut(
-        program.executor, lock, tuple(program.inputs), program.outputs[0], tuple(checks), tuple(watched), options, lists,
+        program.executor, lock, tuple(program.inputs), reads, program.outputs[0], tuple(checks), tuple(watched), options, lists,
         tuple(variables), steps, tuple(compiled.written),
     )  # fmt: skip
     return made if compiled.is_current() else None  # another thread may have changed something while the program ran

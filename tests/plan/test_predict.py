@@ -96,6 +96,41 @@ class Branches(nn.Module):
         return F.cat([d.sum(1, keepdim=True) - a, (d / (1 + c * c)).T.T, F.softmax(a, 1)], 1)
 
 
+class Of(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize("rows", [4, 4096])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Of(F.relu), lambda: Of(lambda x: x.reshape(-1)), lambda: Of(lambda x: F.cat([F.relu(x) * x, x.reshape(x.shape)], 1)),
+        Branches, lambda: nn.Linear(6, 3),
+    ],
+)
+def test_inputs_are_read_where_they_are_and_never_changed(make, rows):
+    """Whether they begin at a cache line or not, and whether they are still there at the next call."""
+    model = make()
+    plan = fastnn.compile(model)
+    rng = np.random.default_rng(0)
+    for turn in range(8):
+        room = np.empty((rows * 6 + 32) * 4, np.uint8)
+        start = -room.ctypes.data % 64 + (16 if turn % 2 else 0)
+        x = room[start : start + rows * 24].view(np.float32).reshape(rows, 6)
+        x[...] = rng.standard_normal((rows, 6))
+        before = x.copy()
+        np.testing.assert_array_equal(plan.predict(x), model(fastnn.tensor(before)).numpy())
+        np.testing.assert_array_equal(x, before)
+        room[:] = 255  # NaN, for whoever reads it later
+        other = rng.standard_normal((6, rows)).astype(np.float32).T  # a call that takes no shortcut
+        np.testing.assert_allclose(plan.predict(other), model(fastnn.tensor(other)).numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_memory_is_not_written_to_too_early():
     x = np.random.default_rng(0).standard_normal((4, 6))
     expected = Branches()(fastnn.tensor(x)).numpy()
