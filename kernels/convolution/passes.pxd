@@ -192,25 +192,26 @@ cdef inline Py_ssize_t list_pairs(
     """Likewise where units are pairs of pixels, whose second one may lie behind a row. The last unit is filled up with its last pair."""
     cdef bint one_line = s.pitch == columns and s.row_step * s.out_columns == columns * s.step
     cdef Py_ssize_t lines = 1 if one_line else rows, length = rows * columns if one_line else columns
-    cdef Py_ssize_t n, p, q, lane, target, pairs = 0, pieces = 0, units
+    cdef Py_ssize_t n, p, q, target, lane = 0, pairs = 0, pieces = 0, units = 0
     for n in range(images):
         for p in range(lines):
             q = 0
+            target = (n * s.groups * s.O * s.out_rows + p * s.row_step) * s.out_columns
             while q < length:
-                lane = pairs % s.starts * 2
                 if lane == 0:
-                    first_piece[pairs // s.starts] = pieces
+                    first_piece[units] = pieces
+                    units += 1
                 start[pairs] = (n * s.in_rows + p) * s.pitch + q
-                pairs += 1
-                target = (n * s.groups * s.O * s.out_rows + p * s.row_step) * s.out_columns + q * s.step
                 if lane > 0 and piece[pieces - 1].lane + piece[pieces - 1].count == lane and (
                         piece[pieces - 1].target + piece[pieces - 1].count * s.step == target):
                     piece[pieces - 1].count += min(2, length - q)
                 else:
                     piece[pieces].lane, piece[pieces].target, piece[pieces].count = lane, target, min(2, length - q)
                     pieces += 1
+                pairs += 1
+                lane = lane + 2 if lane + 2 < 2 * s.starts else 0
                 q += 2
-    units = (pairs + s.starts - 1) // s.starts
+                target += 2 * s.step
     for q in range(pairs, units * s.starts):
         start[q] = start[pairs - 1]
     first_piece[units] = pieces

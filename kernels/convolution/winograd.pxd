@@ -7,7 +7,6 @@ a register tile. Each of the (m + 2)^2 products of windows and weights is a matr
 
 from cython.parallel cimport prange
 from libc.math cimport isfinite
-from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
@@ -21,37 +20,37 @@ from fastnn.kernels.parallel cimport threads_for
 cdef extern from "simd/winograd.h" nogil:
     enum:
         VECTORS "FASTNN_WINOGRAD_VECTORS"
-    void row_f32 "fastnn_winograd_row_f32"(
-        int m, float* target, Py_ssize_t width, const float* row, Py_ssize_t begin, Py_ssize_t end) noexcept
-    void row_f64 "fastnn_winograd_row_f64"(
-        int m, double* target, Py_ssize_t width, const double* row, Py_ssize_t begin, Py_ssize_t end) noexcept
+    ctypedef struct Run "fastnn_tiles":
+        Py_ssize_t image, row, column, panel, vectors, lane, source, target, rows, columns
+    void rows_f32 "fastnn_winograd_rows_f32"(
+        int m, float* target, Py_ssize_t width, Py_ssize_t rows, const float* source, Py_ssize_t row, Py_ssize_t first,
+        Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
+    void rows_f64 "fastnn_winograd_rows_f64"(
+        int m, double* target, Py_ssize_t width, Py_ssize_t rows, const double* source, Py_ssize_t row, Py_ssize_t first,
+        Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
     void input_f32 "fastnn_winograd_input_f32"(
         int m, const float* x, Py_ssize_t pitch, Py_ssize_t phase, float* v, Py_ssize_t stride) noexcept
     void input_f64 "fastnn_winograd_input_f64"(
         int m, const double* x, Py_ssize_t pitch, Py_ssize_t phase, double* v, Py_ssize_t stride) noexcept
     void tiles_f32 "fastnn_winograd_tiles_f32"(Py_ssize_t vectors, Py_ssize_t depth, const float* u, const float* v, float* p) noexcept
     void tiles_f64 "fastnn_winograd_tiles_f64"(Py_ssize_t vectors, Py_ssize_t depth, const double* u, const double* v, double* p) noexcept
-    void output_f32 "fastnn_winograd_output_f32"(
-        int m, const float* p, Py_ssize_t stride, float bias, float* y, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t columns,
-        float* checked) noexcept
-    void output_f64 "fastnn_winograd_output_f64"(
-        int m, const double* p, Py_ssize_t stride, double bias, double* y, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t columns,
-        double* checked) noexcept
+    float output_f32 "fastnn_winograd_output_f32"(
+        int m, const float* p, Py_ssize_t stride, float bias, float* y, Py_ssize_t pitch, const Run* run, Py_ssize_t runs) noexcept
+    double output_f64 "fastnn_winograd_output_f64"(
+        int m, const double* p, Py_ssize_t stride, double bias, double* y, Py_ssize_t pitch, const Run* run, Py_ssize_t runs) noexcept
 
 cdef enum:
     WINDOW_BYTES = 600 * 1024  # of L2, for the windows of a block; the weights stream past them
-
-cdef struct Run:  # neighbouring tiles, at most as many as a vector has lanes
-    Py_ssize_t image, row, column          # of the first tile
-    Py_ssize_t panel, vectors, lane        # the panel's first lane and its width, the run's lane in it
-    Py_ssize_t source, rows, columns       # in the phases of the input; how many outputs of the tiles exist
 
 
 # ------------------------------------------------------------------------------------------------------------------------- tiles
 
 
 cdef inline Py_ssize_t list_runs(Run* run, const Correlation* s, Py_ssize_t first, Py_ssize_t last, Py_ssize_t lanes) noexcept nogil:
-    """The runs of tiles first to last, cut at ends of rows and of panels. Returns their number."""
+    """The runs of tiles first to last, cut at ends of rows and of panels. Returns their number.
+
+    Of four vectors the first three are a panel: two panels of two took a third longer for 256 channels of 14x14.
+    """
     cdef Py_ssize_t n = 0, t = first, place, top = 0, image = -1, panel, wide = VECTORS * lanes
     while t < last:
         place = t - first
@@ -69,6 +68,7 @@ cdef inline Py_ssize_t list_runs(Run* run, const Correlation* s, Py_ssize_t firs
         place = min(min(s.across - run[n].column, lanes), min(wide - run[n].lane, last - t))
         run[n].rows = min(<Py_ssize_t> s.m, s.P - run[n].row * s.m)
         run[n].columns = min(place * s.m, s.Q - run[n].column * s.m)
+        run[n].target = (run[n].image * s.O * s.P + run[n].row * s.m) * s.Q + run[n].column * s.m
         t += place
         n += 1
     return n
@@ -78,7 +78,7 @@ cdef inline void transform_input(
     const real* x, const Correlation* s, const Run* run, Py_ssize_t runs, real* rows, real* v, Py_ssize_t v_stride
 ) noexcept nogil:
     """The windows of all runs: v[xi * v_stride + panel][c][lane]."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), c, i, j, k, r, width = s.across + 1, pitch = s.m * width, top, row
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), c, i, j, k, width = s.across + 1, pitch = s.m * width, top, count, first, last
     cdef real* to
     cdef const real* plane
     for c in range(s.C):
@@ -88,15 +88,14 @@ cdef inline void transform_input(
             while j < runs and run[j].image == run[i].image:
                 j += 1
             top = run[i].row * s.m - s.top
-            plane = x + (run[i].image * s.C + c) * s.H * s.W
-            for r in range((run[j - 1].row - run[i].row + 1) * s.m + 2):
-                row = top + r
-                if row < 0 or row >= s.H:
-                    memset(rows + r * pitch, 0, pitch * sizeof(real))
-                elif real is float:
-                    row_f32(s.m, rows + r * pitch, width, plane + row * s.W - s.left, s.left, s.W + s.left)
-                else:
-                    row_f64(s.m, rows + r * pitch, width, plane + row * s.W - s.left, s.left, s.W + s.left)
+            count = (run[j - 1].row - run[i].row + 1) * s.m + 2
+            first = min(max(-top, 0), count)
+            last = max(min(s.H - top, count), first)
+            plane = x + ((run[i].image * s.C + c) * s.H + top) * s.W - s.left
+            if real is float:
+                rows_f32(s.m, rows, width, count, plane, s.W, first, last, s.left, s.W + s.left)
+            else:
+                rows_f64(s.m, rows, width, count, plane, s.W, first, last, s.left, s.W + s.left)
             for k in range(i, j):
                 to = v + run[k].panel + c * run[k].vectors * lanes + run[k].lane
                 if real is float:
@@ -134,25 +133,15 @@ cdef inline void transform_output(
     Py_ssize_t o0, const real* products,
 ) noexcept nogil:
     """A slab of output channels of the runs of one panel."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), row = run.vectors * lanes, width = slab(sizeof(real)), o, i, k
-    cdef real checked[16]
-    cdef real bias, total
-    cdef real* to
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), row = run.vectors * lanes, width = slab(sizeof(real)), o, k
+    cdef real bias, unfinite
     for o in range(o0, min(o0 + width, s.O)):
         bias = b[o] if b != NULL else 0
-        memset(checked, 0, sizeof(checked))
-        for k in range(runs):
-            to = y + ((run[k].image * s.O + o) * s.P + run[k].row * s.m) * s.Q + run[k].column * s.m
-            if real is float:
-                output_f32(
-                    s.m, products + (o - o0) * row + run[k].lane, width * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
-            else:
-                output_f64(
-                    s.m, products + (o - o0) * row + run[k].lane, width * row, bias, to, s.Q, run[k].rows, run[k].columns, checked)
-        total = 0
-        for i in range(lanes):
-            total += checked[i]
-        if total != 0:
+        if real is float:
+            unfinite = output_f32(s.m, products + (o - o0) * row, width * row, bias, y + o * s.P * s.Q, s.Q, run, runs)
+        else:
+            unfinite = output_f64(s.m, products + (o - o0) * row, width * row, bias, y + o * s.P * s.Q, s.Q, run, runs)
+        if unfinite != 0:
             for k in range(runs):
                 mend(x, w, bias, y, s, o, run + k)
 

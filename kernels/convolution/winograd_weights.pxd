@@ -4,14 +4,14 @@
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels.arrays cimport real
-from fastnn.kernels.convolution.blocks cimport round_up
 from fastnn.kernels.convolution.geometry cimport Geometry
-from fastnn.kernels.packing cimport transpose_f32, transpose_f64
 
 cdef extern from "simd/winograd.h" nogil:
     enum:
         SPAN_BYTES "FASTNN_SPAN_BYTES"
         ROWS "FASTNN_WINOGRAD_ROWS"
+    void taps_f32 "fastnn_winograd_taps_f32"(const float* source, Py_ssize_t stride, float* taps) noexcept
+    void taps_f64 "fastnn_winograd_taps_f64"(const double* source, Py_ssize_t stride, double* taps) noexcept
     void weights_f32 "fastnn_winograd_weights_f32"(int m, const float* w, int turn, float* u, Py_ssize_t stride) noexcept
     void weights_f64 "fastnn_winograd_weights_f64"(int m, const double* w, int turn, double* u, Py_ssize_t stride) noexcept
 
@@ -62,34 +62,25 @@ cdef inline Py_ssize_t weights_stride(Py_ssize_t C, Py_ssize_t itemsize) noexcep
 
 cdef inline void transform_slab(const real* w, const Correlation* s, Py_ssize_t o0, real* u) noexcept nogil:
     """u[xi][c][channel] for the slab of output channels from o0 on; zeros for those that do not exist."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), width = slab(sizeof(real)), c, o, i, t
-    cdef Py_ssize_t columns = round_up(TAPS, lanes), u_stride = weights_stride(s.C, sizeof(real))
-    cdef real copied[16 * TAPS + 16]
-    cdef real taps[16 * 16]
-    cdef const real* end = w + s.O * s.C * TAPS
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), width = slab(sizeof(real)), c, o = 0, i, stride
+    cdef Py_ssize_t u_stride = weights_stride(s.C, sizeof(real)), first = 0 if s.turn == 1 else (TAPS - 1) * lanes
+    cdef real copied[16 * TAPS]
+    cdef real taps[16 * TAPS]
     cdef const real* source
-    cdef Py_ssize_t stride
-    o = 0
     while o < width:
         for c in range(s.C):
             source = w + (o0 + o) * s.w_out + c * s.w_in
             stride = s.w_out
-            if o0 + o + lanes > s.O or source + (lanes - 1) * stride + columns > end:
+            if o0 + o + lanes > s.O:
                 memset(copied, 0, sizeof(copied))
                 for i in range(min(lanes, s.O - o0 - o)):
                     memcpy(copied + i * TAPS, source + i * stride, TAPS * sizeof(real))
                 source = copied
                 stride = TAPS
-            t = 0
-            while t < columns:
-                if real is float:
-                    transpose_f32(source + t, stride, taps + t * lanes, lanes)
-                else:
-                    transpose_f64(source + t, stride, taps + t * lanes, lanes)
-                t += lanes
-            t = 0 if s.turn == 1 else TAPS - 1
             if real is float:
-                weights_f32(s.m, taps + t * lanes, s.turn, u + o + c * width, u_stride)
+                taps_f32(source, stride, taps)
+                weights_f32(s.m, taps + first, s.turn, u + o + c * width, u_stride)
             else:
-                weights_f64(s.m, taps + t * lanes, s.turn, u + o + c * width, u_stride)
+                taps_f64(source, stride, taps)
+                weights_f64(s.m, taps + first, s.turn, u + o + c * width, u_stride)
         o += lanes

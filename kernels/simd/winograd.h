@@ -24,6 +24,14 @@
 #define FASTNN_WINOGRAD_WINDOW 6  /* the larger of the two */
 #define FASTNN_INLINE static inline __attribute__((always_inline))
 
+/* Neighbouring tiles of a row, at most as many as a vector has lanes. */
+typedef struct {
+    ptrdiff_t image, row, column;     /* of the first tile */
+    ptrdiff_t panel, vectors, lane;   /* where its panel begins, how wide it is, and the first tile's lane in it */
+    ptrdiff_t source, target;         /* in the phases of the input, in the first channel of the output */
+    ptrdiff_t rows, columns;          /* how many outputs of the tiles exist */
+} fastnn_tiles;
+
 /* Lanes 0, L, 1, L + 1, ... of a pair of vectors, and the rest of them. */
 #define FASTNN_ZIP_LOW(j, s, L) ((j) & 1 ? (L) + (j) / 2 : (j) / 2)
 #define FASTNN_ZIP_HIGH(j, s, L) ((L) / 2 + FASTNN_ZIP_LOW(j, s, L))
@@ -32,11 +40,33 @@
 #define FASTNN_ZIP_(lanes, pick) FASTNN_ZIP__(lanes, pick)
 #define FASTNN_ZIP(pick) FASTNN_ZIP_(FASTNN_LANES, pick)
 
+/* A round of a transposition of up to eight rows, as in transpose.h, in each half of a vector of sixteen lanes. */
+#define FASTNN_PICK__(lanes, pick, s) FASTNN_LANES_##lanes(pick, s, lanes)
+#define FASTNN_PICK_(lanes, pick, s) FASTNN_PICK__(lanes, pick, s)
+#define FASTNN_WINOGRAD_ROUND(s)                                                                                                 \
+    _Pragma("GCC unroll 8") for (int i = 0; i + s < rows; i++)                                                                   \
+        if (!(i & s)) {                                                                                                          \
+            const FASTNN_OF(span) upper = row[i], lower = row[i + s];                                                            \
+            row[i] = __builtin_shufflevector(upper, lower, FASTNN_PICK_(FASTNN_LANES, FASTNN_UPPER, s));                         \
+            row[i + s] = __builtin_shufflevector(upper, lower, FASTNN_PICK_(FASTNN_LANES, FASTNN_LOWER, s));                     \
+        }
+
 #define FASTNN_TEMPLATE "winograd.h"
 #include "dtypes.h"
 
 #endif
 #else
+
+/* A vector of neighbours; or, where it has more than eight lanes, eight and the eight that come ``second`` elements later. */
+FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(load_eights)(const FASTNN_REAL *p, ptrdiff_t second) {
+#if FASTNN_LANES == 16
+    typedef FASTNN_REAL eight __attribute__((vector_size(8 * sizeof(FASTNN_REAL)), aligned(sizeof(FASTNN_REAL)), may_alias));
+    return __builtin_shufflevector(*(const eight *)p, *(const eight *)(p + second), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+    (void)second;
+    return FASTNN_OF(load)(p);
+#endif
+}
 
 /* d[0], d[step], ... = B^T of them. */
 FASTNN_INLINE void FASTNN_OF(winograd_input_line)(int m, FASTNN_OF(span) *d, int step) {
@@ -94,29 +124,38 @@ FASTNN_INLINE void FASTNN_OF(winograd_output_line)(int m, const FASTNN_OF(span) 
     }
 }
 
-/* target[phase * width + t] = row[m t + phase] for t < width, zero where that is not in begin to end - 1. */
-static void FASTNN_OF(winograd_row)(int m, FASTNN_REAL *target, ptrdiff_t width, const FASTNN_REAL *row, ptrdiff_t begin, ptrdiff_t end) {
+/* target[phase * width + t] = row[4 t + phase] for t < width, zero where that is not in begin to end - 1. */
+static void FASTNN_OF(winograd_row)(FASTNN_REAL *target, ptrdiff_t width, const FASTNN_REAL *row, ptrdiff_t begin, ptrdiff_t end) {
     enum { lanes = FASTNN_LANES };
     for (ptrdiff_t t = 0; t < width; t += lanes) {
         FASTNN_OF(span) part[4], even[2], odd[2];
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++)
-            part[i] = i < m ? FASTNN_OF(load_inside)(row, m * t + i * lanes, begin, end) : (FASTNN_OF(span)){0};
+            part[i] = FASTNN_OF(load_inside)(row, 4 * t + i * lanes, begin, end);
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
             even[i] = FASTNN_SHUFFLE(part[2 * i], part[2 * i + 1], FASTNN_EVEN(FASTNN_LANES));
             odd[i] = FASTNN_SHUFFLE(part[2 * i], part[2 * i + 1], FASTNN_ODD(FASTNN_LANES));
         }
-        if (m == 2) {
-            FASTNN_OF(store_row)(target, t, width, even[0]);
-            FASTNN_OF(store_row)(target + width, t, width, odd[0]);
-        } else {
-            FASTNN_OF(store_row)(target, t, width, FASTNN_SHUFFLE(even[0], even[1], FASTNN_EVEN(FASTNN_LANES)));
-            FASTNN_OF(store_row)(target + width, t, width, FASTNN_SHUFFLE(odd[0], odd[1], FASTNN_EVEN(FASTNN_LANES)));
-            FASTNN_OF(store_row)(target + 2 * width, t, width, FASTNN_SHUFFLE(even[0], even[1], FASTNN_ODD(FASTNN_LANES)));
-            FASTNN_OF(store_row)(target + 3 * width, t, width, FASTNN_SHUFFLE(odd[0], odd[1], FASTNN_ODD(FASTNN_LANES)));
-        }
+        FASTNN_OF(store_row)(target, t, width, FASTNN_SHUFFLE(even[0], even[1], FASTNN_EVEN(FASTNN_LANES)));
+        FASTNN_OF(store_row)(target + width, t, width, FASTNN_SHUFFLE(odd[0], odd[1], FASTNN_EVEN(FASTNN_LANES)));
+        FASTNN_OF(store_row)(target + 2 * width, t, width, FASTNN_SHUFFLE(even[0], even[1], FASTNN_ODD(FASTNN_LANES)));
+        FASTNN_OF(store_row)(target + 3 * width, t, width, FASTNN_SHUFFLE(odd[0], odd[1], FASTNN_ODD(FASTNN_LANES)));
     }
+}
+
+/* The same of many rows, of which first to last - 1 exist. */
+static void FASTNN_OF(winograd_rows)(int m, FASTNN_REAL *target, ptrdiff_t width, ptrdiff_t rows, const FASTNN_REAL *source,
+                                     ptrdiff_t row, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin, ptrdiff_t end) {
+    if (m == 2) {
+        FASTNN_OF(fill_phases)(target, width, 2 * width, rows, width, source, row, first, last, begin, end);
+        return;
+    }
+    for (ptrdiff_t r = 0; r < rows; r++, target += 4 * width)
+        if (r < first || r >= last)
+            memset(target, 0, 4 * width * sizeof(FASTNN_REAL));
+        else
+            FASTNN_OF(winograd_row)(target, width, source + r * row, begin, end);
 }
 
 /* The windows of `count` neighbouring tiles of one channel: v[xi * stride + tile], xi in rows of m + 2. The rows of the input are split
@@ -159,6 +198,26 @@ static inline void FASTNN_OF(winograd_input)(int m, const FASTNN_REAL *x, ptrdif
         FASTNN_OF(winograd_input_2)(x, pitch, phase, v, stride);
     else
         FASTNN_OF(winograd_input_4)(x, pitch, phase, v, stride);
+}
+
+/* taps[tap * lanes + i] = source[i * stride + tap]: eight taps are transposed in registers, and the ninth is picked up. Transposing two
+   whole blocks of them took a third longer. */
+static void FASTNN_OF(winograd_taps)(const FASTNN_REAL *source, ptrdiff_t stride, FASTNN_REAL *taps) {
+    enum { lanes = FASTNN_LANES, rows = lanes < 8 ? lanes : 8 };
+    for (ptrdiff_t first = 0; first < 8; first += rows) {
+        FASTNN_OF(span) row[rows];
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+            row[i] = FASTNN_OF(load_eights)(source + first + i * stride, 8 * stride);
+        FASTNN_WINOGRAD_ROUND(4)
+        FASTNN_WINOGRAD_ROUND(2)
+        FASTNN_WINOGRAD_ROUND(1)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+            *(FASTNN_OF(span) *)(taps + (first + i) * lanes) = row[i];
+    }
+    for (int i = 0; i < lanes; i++)
+        taps[8 * lanes + i] = source[i * stride + 8];
 }
 
 /* One vector of output channels and one input channel: u[xi * stride + channel]; w[tap * lanes + channel], taps step by `turn`, which is
@@ -242,11 +301,12 @@ FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_high)(FASTNN_OF(span) a, FASTNN_OF(s
     return __builtin_shufflevector(a, b, FASTNN_ZIP(FASTNN_ZIP_HIGH));
 }
 
-/* `columns` <= m * lanes outputs in each of `rows` <= m rows, of neighbouring tiles of one channel. `checked`, a vector of zeros,
-   receives NaN in the lane of a tile whose outputs are not all finite. */
-FASTNN_INLINE void FASTNN_OF(winograd_output_of)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
-                                                 ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t columns, FASTNN_REAL *checked) {
-    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
+/* The outputs of one vector of tiles, of which so many count, for those of the runs that lie in it; `place` is its first lane. Returns a
+   vector of zeros, but NaN in the lane of a tile whose outputs are not all finite. */
+FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(winograd_output_vector)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias,
+                                                                FASTNN_REAL *y, ptrdiff_t pitch, const fastnn_tiles *run, ptrdiff_t runs,
+                                                                ptrdiff_t place, ptrdiff_t count) {
+    enum { lanes = FASTNN_LANES };
     FASTNN_OF(span) products[FASTNN_WINOGRAD_WINDOW], t[FASTNN_WINOGRAD_WINDOW * 4], line[4], zero = {0};
     const int n = m + 2;
 #pragma GCC unroll 6
@@ -258,8 +318,6 @@ FASTNN_INLINE void FASTNN_OF(winograd_output_of)(int m, const FASTNN_REAL *p, pt
     }
 #pragma GCC unroll 4
     for (int r = 0; r < m; r++) {
-        if (r >= rows)
-            break;
         FASTNN_OF(winograd_output_line)(m, t + r * n, 1, line, 1);
 #pragma GCC unroll 4
         for (int s = 0; s < m; s++) {
@@ -278,24 +336,47 @@ FASTNN_INLINE void FASTNN_OF(winograd_output_of)(int m, const FASTNN_REAL *p, pt
             line[0] = FASTNN_OF(zip_low)(even, line[1]);
             line[1] = FASTNN_OF(zip_high)(even, line[1]);
         }
+        for (ptrdiff_t k = 0; k < runs; k++) {
+            const ptrdiff_t begin = (run[k].lane - place) * m;
+            if (begin >= m * lanes)
+                break;
+            if (r >= run[k].rows)
+                continue;
 #pragma GCC unroll 4
-        for (int s = 0; s < m; s++) {
-            const ptrdiff_t left = columns - s * lanes;
-            if (left >= lanes)
-                *(FASTNN_OF(span) *)(y + r * pitch + s * lanes) = line[s];
-            else if (left > 0)
-                FASTNN_OF(store_part)(y + r * pitch + s * lanes, line[s], left);
+            for (int s = 0; s < m; s++) {
+                const ptrdiff_t at = begin - s * lanes, low = FASTNN_CLAMP(at, 0), high = FASTNN_CLAMP(at + run[k].columns, low);
+                FASTNN_REAL *const to = y + run[k].target + r * pitch - at;
+                if (high - low == lanes)
+                    *(FASTNN_OF(span) *)to = line[s];
+                else if (high > low)
+                    FASTNN_OF(store_between)(to, line[s], low, high);
+            }
         }
     }
-    *(FASTNN_OF(span) *)checked += FASTNN_OF(keep)(zero, (columns + m - 1) / m);
+    return FASTNN_OF(keep)(zero, count);
 }
 
-static void FASTNN_OF(winograd_output)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
-                                       ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t columns, FASTNN_REAL *checked) {
+/* The outputs of one channel for the runs of a panel. Returns zero, or NaN where they are not all finite. */
+FASTNN_INLINE FASTNN_REAL FASTNN_OF(winograd_output_of)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
+                                                        ptrdiff_t pitch, const fastnn_tiles *run, ptrdiff_t runs) {
+    const ptrdiff_t tiles = run[runs - 1].lane + (run[runs - 1].columns + m - 1) / m;
+    FASTNN_OF(span) zero = {0};
+    for (ptrdiff_t place = 0; place < tiles; place += FASTNN_LANES) {
+        while ((run->lane - place) * m + run->columns <= 0) {
+            run++;
+            runs--;
+        }
+        zero += FASTNN_OF(winograd_output_vector)(m, p + place, stride, bias, y, pitch, run, runs, place,
+                                                  FASTNN_CLAMP(tiles - place, 0));
+    }
+    return FASTNN_OF(fold)(zero);
+}
+
+static FASTNN_REAL FASTNN_OF(winograd_output)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
+                                              ptrdiff_t pitch, const fastnn_tiles *run, ptrdiff_t runs) {
     if (m == 2)
-        FASTNN_OF(winograd_output_of)(2, p, stride, bias, y, pitch, rows, columns, checked);
-    else
-        FASTNN_OF(winograd_output_of)(4, p, stride, bias, y, pitch, rows, columns, checked);
+        return FASTNN_OF(winograd_output_of)(2, p, stride, bias, y, pitch, run, runs);
+    return FASTNN_OF(winograd_output_of)(4, p, stride, bias, y, pitch, run, runs);
 }
 
 #endif
