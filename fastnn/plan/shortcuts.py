@@ -32,11 +32,12 @@ def _reads(program: Program, given: Value) -> tuple[tuple[int, int], ...]:
     Integers are read where they were copied to: another thread may change the user's after they were checked.
     """
     found, seen = [], {id(given)}  # the input and its views
+    executor: Any = program.executor
     for node in program.graph.nodes:
         numbers = [number for number, value in enumerate(node.inputs) if id(value) in seen]
         if id(node) not in program.places:
             seen |= {id(value) for value in node.outputs if numbers}
-        elif not all(program.executor.is_compiled(program.places[id(node)][0]) for _ in numbers):
+        elif not all(executor.is_compiled(program.places[id(node)][0]) for _ in numbers):
             return ()
         else:
             found += [(program.places[id(node)][0], number) for number in numbers]
