@@ -18,14 +18,10 @@ cdef extern from "simd/runs.h" nogil:
     void scale_f64 "fastnn_run_scale_f64"(const double* x, double factor, double* y, Py_ssize_t n, bint past) noexcept
 
 cdef extern from "simd/exponentials.h" nogil:
-    float exponentials_f32 "fastnn_run_exponentials_f32"(
-        const float* x, float top, float factor, float* e, Py_ssize_t n, Py_ssize_t ahead) noexcept
-    double exponentials_f64 "fastnn_run_exponentials_f64"(
-        const double* x, double top, double factor, double* e, Py_ssize_t n, Py_ssize_t ahead) noexcept
     float beside_f32 "fastnn_run_exponentials_beside_f32"(
-        const float* x, float top, const float* next, float* next_top, Py_ssize_t n) noexcept
+        const float* x, float top, float* e, const float* next, float* next_top, Py_ssize_t n) noexcept
     double beside_f64 "fastnn_run_exponentials_beside_f64"(
-        const double* x, double top, const double* next, double* next_top, Py_ssize_t n) noexcept
+        const double* x, double top, double* e, const double* next, double* next_top, Py_ssize_t n) noexcept
     void powers_f32 "fastnn_run_powers_f32"(const float* x, const float* top, float* e, Py_ssize_t n) noexcept
     void powers_f64 "fastnn_run_powers_f64"(const double* x, const double* top, double* e, Py_ssize_t n) noexcept
 
@@ -95,40 +91,20 @@ cdef inline real maximum(const real* x, Py_ssize_t n) noexcept nogil:
         return maximum_f64(x, n)
 
 
-cdef inline real chunk_exponentials(const real* x, real top, real factor, real* e, Py_ssize_t n, Py_ssize_t ahead) noexcept nogil:
-    if real is float:
-        return exponentials_f32(x, top, factor, e, n, ahead)
-    else:
-        return exponentials_f64(x, top, factor, e, n, ahead)
-
-
-cdef inline double exponentials(const real* x, real top, real factor, real* e, Py_ssize_t n) noexcept nogil:
-    """Sum of exp(x - top); factor times each term goes to ``e`` (may be x) unless it is NULL. Fetches the n elements after x."""
-    cdef double total = 0
-    cdef Py_ssize_t i = 0, count
-    while i < n:
-        count = min(<Py_ssize_t> CHUNK, n - i)
-        if e == NULL:
-            total += chunk_exponentials(x + i, top, factor, <real*> NULL, count, n)
-        else:
-            total += chunk_exponentials(x + i, top, factor, e + i, count, n)
-        i += CHUNK
-    return total
-
-
 cdef inline double exponentials_beside(
-    const real* x, real top, const real* next, real* next_top, Py_ssize_t n
+    const real* x, real top, real* e, const real* next, real* next_top, Py_ssize_t n
 ) noexcept nogil:
-    """Sum of exp(x - top), and the largest of n >= 1 elements of ``next`` meanwhile; a NaN among them may be passed over."""
+    """Sum of exp(x - top), whose terms go to ``e`` (may be x) unless it is NULL, and the largest of n >= 1 elements of ``next`` meanwhile; a
+    NaN among them may be passed over."""
     cdef double total = 0
     cdef Py_ssize_t i = 0, count
     next_top[0] = next[0]
     while i < n:
         count = min(<Py_ssize_t> CHUNK, n - i)
         if real is float:
-            total += beside_f32(x + i, top, next + i, next_top, count)
+            total += beside_f32(x + i, top, <real*> NULL if e == NULL else e + i, next + i, next_top, count)
         else:
-            total += beside_f64(x + i, top, next + i, next_top, count)
+            total += beside_f64(x + i, top, <real*> NULL if e == NULL else e + i, next + i, next_top, count)
         i += CHUNK
     return total
 

@@ -93,7 +93,7 @@ cdef inline void row_loss(
         next_top[0] = maximum(next, target.C)
         return
     top[0] = next_top[0]
-    total[0] = <real> exponentials_beside(x, top[0], next, next_top, target.C)
+    total[0] = <real> exponentials_beside(x, top[0], <real*> NULL, next, next_top, target.C)
     log_total = log_(total[0])
     if p != NULL or target.smoothing > 0:
         found = shared_loss(x, target, w, p, top[0], log_total)

@@ -1,5 +1,6 @@
 # cython: cdivision=True
-"""Softmax, compiled ahead of time. A unit of work is one row, a block of short rows, or a strip of columns."""
+"""Softmax, compiled ahead of time. A unit of work is one row of a gradient, a block of short rows, or a strip of columns; results of
+rows are computed run by run."""
 
 from cython.parallel cimport parallel, prange
 
@@ -8,7 +9,7 @@ from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kerne
 from fastnn.kernels.lanes cimport LARGE, fence
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.softmax.columns cimport SHORT, WIDTH, columns, columns_backward, gather, scatter
-from fastnn.kernels.softmax.rows cimport log_softmax_row, log_softmax_row_backward, softmax_row, softmax_row_backward
+from fastnn.kernels.softmax.rows cimport log_softmax_row_backward, rows, softmax_row_backward
 
 cdef struct Job:
     Py_ssize_t A
@@ -33,7 +34,7 @@ cdef void _short_rows(const Job* job, const real* dy, const real* x, real* y, Py
 
 
 cdef void _unit(const Job* job, Py_ssize_t i, const real* dy, const real* x, real* y) noexcept nogil:
-    """Forward where ``dy`` is NULL, else backward with x the saved result and y the gradient."""
+    """Forward where ``dy`` is NULL, but for rows, else backward with x the saved result and y the gradient."""
     cdef Py_ssize_t C = job.C, strips, at, count
     if job.B > 1:
         strips = (job.B + WIDTH - 1) // WIDTH
@@ -47,10 +48,6 @@ cdef void _unit(const Job* job, Py_ssize_t i, const real* dy, const real* x, rea
     elif C <= SHORT:
         at = i * WIDTH
         _short_rows(job, <const real*> NULL if dy == NULL else dy + at * C, x + at * C, y + at * C, min(<Py_ssize_t> WIDTH, job.A - at))
-    elif dy == NULL and job.logarithm:
-        log_softmax_row(x + i * C, y + i * C, C, job.large)
-    elif dy == NULL:
-        softmax_row(x + i * C, y + i * C, C, job.large)
     elif job.logarithm:
         log_softmax_row_backward(dy + i * C, x + i * C, y + i * C, C, job.large)
     else:
@@ -59,11 +56,20 @@ cdef void _unit(const Job* job, Py_ssize_t i, const real* dy, const real* x, rea
 
 cdef void _run(const Job* job, const real* dy, const real* x, real* y) noexcept nogil:
     cdef int threads = threads_for(job.A * job.C * job.B * 2)
-    cdef Py_ssize_t i
-    if threads == 1:
+    cdef Py_ssize_t i, t
+    cdef bint whole = dy == NULL and job.B == 1 and job.C > SHORT
+    if threads == 1 and whole:
+        rows(x, y, 0, job.A, job.C, job.logarithm, job.large)
+        fence()
+    elif threads == 1:
         for i in range(job.units):
             _unit(job, i, dy, x, y)
         fence()
+    elif whole:
+        with parallel(num_threads=threads):
+            for t in prange(threads, schedule="static", chunksize=1):
+                rows(x, y, job.A * t // threads, job.A * (t + 1) // threads, job.C, job.logarithm, job.large)
+            fence()
     else:
         with parallel(num_threads=threads):
             for i in prange(job.units, schedule="static"):
