@@ -197,26 +197,32 @@ def test_threads_do_not_change_a_bit(shape, dtype, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "shape", [(1, 128, 8), (1, 136, 5), (1, 200, 20), (1, 256, 9), (1, 1040, 8), (30, 272, 20), (20, 528, 9), (3, 1000, 30)]
-)
-def test_where_a_weight_begins_does_not_change_a_bit(shape, dtype, rng):
-    """Vectors are cut from whole cache lines, or columns set apart, where a weight does not begin on a line."""
+    "shape",
+    [(1, 128, 8), (1, 136, 5), (1, 200, 20), (1, 256, 9), (1, 1040, 8), (30, 272, 20), (20, 528, 9), (3, 1000, 30), (150, 400, 70)],
+)  # fmt: skip
+def test_where_matrices_begin_does_not_change_a_bit(shape, dtype, rng):
+    """Vectors are cut from whole cache lines, or columns set apart, where a matrix does not begin on a line."""
     N, I, O = shape
     x, w, dy = (rng.standard_normal(s).astype(dtype) for s in ((N, I), (O, I), (N, O)))
-    memory = np.empty(w.nbytes + 128, np.uint8)
-    line = -memory.ctypes.data % 64
     results = []
-    for begin in range(line, line + 64, w.itemsize):
-        moved = memory[begin : begin + w.nbytes].view(dtype).reshape(O, I)
-        moved[...] = w
-        y, pullback = fastnn.vjp(F.linear, x, moved)
-        results.append((y, pullback(dy)[0]))
-    atol = 1e-4 if dtype == np.float32 else 1e-10
-    np.testing.assert_allclose(results[0][0], x.astype(float) @ w.T, atol=atol)
-    np.testing.assert_allclose(results[0][1], dy.astype(float) @ w, atol=atol)
+    for begin in range(0, 64, w.itemsize):
+        y, pullback = fastnn.vjp(F.linear, _moved(x, begin), _moved(w, begin))
+        results.append((y, *pullback(dy)))
+    wide = [array.astype(float) for array in (x, w, dy)]
+    for result, expected in zip(results[0], (wide[0] @ wide[1].T, wide[2] @ wide[1], wide[2].T @ wide[0]), strict=True):
+        np.testing.assert_allclose(result, expected, atol=1e-4 if dtype == np.float32 else 1e-10)
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def _moved(array, begin):
+    """The same values so many bytes after the beginning of a cache line."""
+    memory = np.empty(array.nbytes + 128, np.uint8)
+    begin += -memory.ctypes.data % 64
+    result = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    result[...] = array
+    return result
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 0.999])
