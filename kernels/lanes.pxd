@@ -94,8 +94,8 @@ cdef inline real maximum(const real* x, Py_ssize_t n) noexcept nogil:
 cdef inline double exponentials_beside(
     const real* x, real top, real* e, const real* next, real* next_top, Py_ssize_t n
 ) noexcept nogil:
-    """Sum of exp(x - top), whose terms go to ``e`` (may be x) unless it is NULL, and the largest of n >= 1 elements of ``next`` meanwhile; a
-    NaN among them may be passed over."""
+    """Sum of exp(x - top), whose terms go to ``e`` (may be x) unless it is NULL, and meanwhile the largest of n >= 1 elements of ``next``;
+    a NaN among them may be passed over."""
     cdef double total = 0
     cdef Py_ssize_t i = 0, count
     next_top[0] = next[0]
