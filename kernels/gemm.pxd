@@ -113,8 +113,8 @@ cdef inline void multiply_block(
 cdef inline bint reads_rows_in_place(Py_ssize_t m, Py_ssize_t n, Py_ssize_t row_bytes) noexcept nogil:
     """Whether packing B, whose rows run along n, costs more than it saves.
 
-    64 and 128 rows times a matrix of 784 columns: 9 and 7 % faster in place (with AVX2 up to 6 % slower). Rows of 1024 floats, of which the first-level cache
-    keeps few, take 12 % longer; so do rows of 1000, many of whose vectors lie across two lines.
+    64 and 128 rows times a matrix of 784 columns: 9 and 7 % faster in place (with AVX2 up to 6 % slower). Rows of 1024 floats,
+    of which the first-level cache keeps few, take 12 % longer; so do rows of 1000, many of whose vectors lie across two lines.
     """
     if m <= IN_PLACE_ROWS:
         return True
