@@ -67,7 +67,7 @@ def extensions() -> list[Extension]:
     ]
     helpers = [
         extension(f"kernels/{name}.pyx")
-        for name in ("processor", "parallel", "entry", "pullback", "boundary", "remembered", "executor", "shortcut")
+        for name in ("processor", "parallel", "entry", "pullback", "boundary", "remembered", "executor", "guard", "shortcut")
     ]
     return [*helpers, *families]
 

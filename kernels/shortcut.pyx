@@ -4,17 +4,15 @@ from functools import wraps
 
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItem
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
-from cpython.pythread cimport (
-    PyThread_allocate_lock, PyThread_free_lock, PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock)
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.string cimport memcpy
 
 from fastnn.kernels.boundary cimport valid_classes
 from fastnn.kernels.executor cimport Executor
+from fastnn.kernels.guard cimport Guard
 from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, allocate, describe, matches
 from fastnn.kernels.pullback cimport current
 
@@ -22,9 +20,6 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* value)
-
-cdef extern from "pythread.h" nogil:
-    int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interrupted)
 
 cdef extern from "numpy/arrayobject.h":
     ctypedef struct ArrayFields "PyArrayObject_fields":
@@ -34,6 +29,7 @@ cdef enum:
     MOST_INPUTS = 4
     SPARES = 2           # predictions that are given again once nobody has them: a loop holds the last one while it asks for the next
     MOST_SPARED = 4096   # bytes of such a prediction
+    MOST_COPIED = 512    # bytes of an input that is copied in any case, which takes less than telling its calls where it is
     LINE = 64            # bytes
     MOST_UNALIGNED = 16384  # bytes of an input that is read where it is although it does not begin at a cache line
 
@@ -73,54 +69,6 @@ cdef struct Read:
 cdef struct Step:
     Py_ssize_t call, argument
     PyObject* state   # a dict
-
-
-cdef class Guard:
-    """A lock that compiled code takes, or finds taken, by looking at a flag. Not reentrant.
-
-    The flag changes only under the GIL. Who waits for it sleeps on a lock, which is released as often as somebody may wait.
-    """
-
-    cdef bint taken
-    cdef Py_ssize_t waiting
-    cdef PyThread_type_lock awake
-    cdef unsigned long owner  # thread that holds it, through __enter__
-
-    def __cinit__(self):
-        self.awake = PyThread_allocate_lock()
-        if self.awake == NULL:
-            raise MemoryError("no room for a lock")
-
-    def __dealloc__(self):
-        if self.awake != NULL:
-            PyThread_free_lock(self.awake)
-
-    def __enter__(self):
-        if self.taken and self.owner == PyThread_get_thread_ident():
-            raise ValueError("a plan was called by its own model, loss or optimiser")
-        while not self.take():
-            self.waiting += 1
-            with nogil:
-                PyThread_acquire_lock_timed(self.awake, 100_000, 0)
-            self.waiting -= 1
-            PyErr_CheckSignals()
-        self.owner = PyThread_get_thread_ident()
-
-    def __exit__(self, *exception):
-        self.owner = 0
-        self.release()
-
-    cdef bint take(self) noexcept:
-        """Whether nobody held it; then the caller does."""
-        if self.taken:
-            return False
-        self.taken = True
-        return True
-
-    cdef void release(self) noexcept:
-        self.taken = False
-        if self.waiting > 0:
-            PyThread_release_lock(self.awake)
 
 
 cdef class Shortcut:
@@ -199,7 +147,7 @@ cdef class Shortcut:
         self.reads = <Read*> _room(sum([len(places) for places in reads]), sizeof(Read))
         for i, places in enumerate(reads):
             self.inputs[i].first = self.inputs[i].last = 0 if i == 0 else self.inputs[i - 1].last
-            for call, argument in places:
+            for call, argument in places if inputs[i].nbytes > MOST_COPIED else ():
                 self.reads[self.inputs[i].last] = Read(call, argument)
                 self.inputs[i].last += 1
         for i, array in enumerate(inputs):

@@ -78,7 +78,7 @@ def test_without_compiled_kernels_numba_computes_and_says_so_once():
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name in ('fastnn.kernels.processor', 'fastnn.kernels.parallel', 'fastnn.kernels.pullback',\n"
         "                    'fastnn.kernels.boundary', 'fastnn.kernels.remembered', 'fastnn.kernels.executor',\n"
-        "                    'fastnn.kernels.shortcut'):\n"
+        "                    'fastnn.kernels.guard', 'fastnn.kernels.shortcut'):\n"
         "            raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "with warnings.catch_warnings(record=True) as caught:\n"

@@ -7,7 +7,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from .program import shortcut
+from .program import guard
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -35,7 +35,7 @@ class PythonGuard:
 
 def new_lock() -> Any:
     """A lock that its own thread may not ask for twice."""
-    return PythonGuard() if shortcut is None else shortcut.Guard()
+    return PythonGuard() if guard is None else guard.Guard()
 
 
 def forget_after_fork(plan: Plan) -> None:

@@ -16,14 +16,17 @@ from fastnn.custom.entries import GeneratedOperator
 from .graph import Graph, Node, Value
 from .memory import Layout, arrays_in_arena, plan_memory
 
+COMPILED = "fastnn.kernels.executor", "fastnn.kernels.guard", "fastnn.kernels.shortcut"
+
 executor: Any
+guard: Any
 shortcut: Any
 try:
-    executor, shortcut = map(importlib.import_module, ("fastnn.kernels.executor", "fastnn.kernels.shortcut"))
+    executor, guard, shortcut = map(importlib.import_module, COMPILED)
 except ModuleNotFoundError as error:
-    if error.name not in ("fastnn.kernels.executor", "fastnn.kernels.shortcut"):
+    if error.name not in COMPILED:
         raise
-    executor = shortcut = None
+    executor = guard = shortcut = None
 
 
 class PythonExecutor:

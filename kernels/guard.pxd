@@ -1,0 +1,10 @@
+from cpython.pythread cimport PyThread_type_lock
+
+
+cdef class Guard:
+    cdef bint taken
+    cdef Py_ssize_t waiting
+    cdef PyThread_type_lock awake
+    cdef unsigned long owner  # thread that holds it, through __enter__
+    cdef bint take(self) noexcept
+    cdef void release(self) noexcept
