@@ -246,32 +246,30 @@ static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, F
         FASTNN_OF(winograd_weights_of)(4, w, turn, u, stride);
 }
 
-/* p[row i][vector j] = sum over k of u[k][i] v[k][j], chunk by chunk, for R rows of a slab of FASTNN_WINOGRAD_SLAB. */
+/* p[row i][vector j] = or += sum over k of u[k][i] v[k][j], for R rows of a slab of FASTNN_WINOGRAD_SLAB. */
 #define FASTNN_DEFINE_WINOGRAD_TILE(R, J)                                                                                        \
-    static void FASTNN_OF(winograd_tile_##J)(ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p) {      \
+    static void FASTNN_OF(winograd_tile_##J)(ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p,        \
+                                             int add) {                                                                          \
         enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };                                                                \
-        for (ptrdiff_t done = 0; done < depth; done += FASTNN_WINOGRAD_CHUNK) {                                                  \
-            const ptrdiff_t chunk = depth - done < FASTNN_WINOGRAD_CHUNK ? depth - done : FASTNN_WINOGRAD_CHUNK;                 \
-            FASTNN_OF(span) sum[R][J];                                                                                           \
+        FASTNN_OF(span) sum[R][J];                                                                                               \
+        _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                                     \
+            _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                                  \
+                sum[i][j] = (FASTNN_OF(span)){0};                                                                                \
+        for (ptrdiff_t k = 0; k < depth; k++, u += FASTNN_WINOGRAD_SLAB, v += J * lanes) {                                       \
+            FASTNN_OF(span) right[J];                                                                                            \
+            _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                                  \
+                right[j] = FASTNN_OF(load)(v + j * lanes);                                                                       \
             _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                                 \
                 _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
-                    sum[i][j] = (FASTNN_OF(span)){0};                                                                            \
-            for (ptrdiff_t k = 0; k < chunk; k++, u += FASTNN_WINOGRAD_SLAB, v += J * lanes) {                                   \
-                FASTNN_OF(span) right[J];                                                                                        \
-                _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                              \
-                    right[j] = FASTNN_OF(load)(v + j * lanes);                                                                   \
-                _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                             \
-                    _Pragma("GCC unroll 3") for (int j = 0; j < J; j++)                                                          \
-                        sum[i][j] += u[i] * right[j];                                                                            \
-            }                                                                                                                    \
-            _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                                 \
-                _Pragma("GCC unroll 3") for (int j = 0; j < J; j++) {                                                            \
-                    FASTNN_OF(span) *const to = (FASTNN_OF(span) *)(p + (i * J + j) * lanes);                                    \
-                    if (done)                                                                                                    \
-                        sum[i][j] += *to;                                                                                        \
-                    *to = sum[i][j];                                                                                             \
-                }                                                                                                                \
+                    sum[i][j] += u[i] * right[j];                                                                                \
         }                                                                                                                        \
+        _Pragma("GCC unroll 16") for (int i = 0; i < R; i++)                                                                     \
+            _Pragma("GCC unroll 3") for (int j = 0; j < J; j++) {                                                                \
+                FASTNN_OF(span) *const to = (FASTNN_OF(span) *)(p + (i * J + j) * lanes);                                        \
+                if (add)                                                                                                         \
+                    sum[i][j] += *to;                                                                                            \
+                *to = sum[i][j];                                                                                                 \
+            }                                                                                                                    \
     }
 
 FASTNN_DEFINE_WINOGRAD_TILE(FASTNN_WINOGRAD_SLAB, 1)
@@ -279,18 +277,23 @@ FASTNN_DEFINE_WINOGRAD_TILE(FASTNN_WINOGRAD_ROWS, 2)
 FASTNN_DEFINE_WINOGRAD_TILE(FASTNN_WINOGRAD_ROWS, 3)
 #undef FASTNN_DEFINE_WINOGRAD_TILE
 
-/* All rows of a slab; those of one vector in one tile, whose sums would otherwise be too few to hide the time that each takes. */
+/* All rows of a slab, chunk by chunk: the windows of a chunk stay in L1 for all of its tiles. Those of one vector are one tile, whose sums
+   would otherwise be too few to hide the time that each takes. */
 static inline void FASTNN_OF(winograd_tiles)(ptrdiff_t vectors, ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v,
                                              FASTNN_REAL *p) {
     enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
-    if (vectors == 1)
-        FASTNN_OF(winograd_tile_1)(depth, u, v, p);
-    else
-        for (ptrdiff_t i = 0; i < FASTNN_WINOGRAD_SLAB; i += FASTNN_WINOGRAD_ROWS)
-            if (vectors == 2)
-                FASTNN_OF(winograd_tile_2)(depth, u + i, v, p + i * 2 * lanes);
-            else
-                FASTNN_OF(winograd_tile_3)(depth, u + i, v, p + i * 3 * lanes);
+    for (ptrdiff_t done = 0; done < depth; done += FASTNN_WINOGRAD_CHUNK) {
+        const ptrdiff_t chunk = depth - done < FASTNN_WINOGRAD_CHUNK ? depth - done : FASTNN_WINOGRAD_CHUNK;
+        const FASTNN_REAL *const weights = u + done * FASTNN_WINOGRAD_SLAB, *const windows = v + done * vectors * lanes;
+        if (vectors == 1)
+            FASTNN_OF(winograd_tile_1)(chunk, weights, windows, p, done > 0);
+        else
+            for (ptrdiff_t i = 0; i < FASTNN_WINOGRAD_SLAB; i += FASTNN_WINOGRAD_ROWS)
+                if (vectors == 2)
+                    FASTNN_OF(winograd_tile_2)(chunk, weights + i, windows, p + i * 2 * lanes, done > 0);
+                else
+                    FASTNN_OF(winograd_tile_3)(chunk, weights + i, windows, p + i * 3 * lanes, done > 0);
+    }
 }
 
 FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_low)(FASTNN_OF(span) a, FASTNN_OF(span) b) {
