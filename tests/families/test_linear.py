@@ -172,7 +172,16 @@ def test_packed_weight_is_a_copy_without_gradient(rng):
     assert F.linear(tensor(X), packed).shape == (2, 4)
 
 
-SHAPES = [(1, 700, 700), (3, 500, 900), (9, 300, 1000), (200, 700, 90), (500, 130, 520), (300, 600, 2), (90, 1024, 300), (2100, 600, 560)]
+SHAPES = [
+    (1, 700, 700),
+    (3, 500, 900),
+    (9, 300, 1000),
+    (200, 700, 90),
+    (500, 130, 520),
+    (300, 600, 2),
+    (90, 1024, 300),
+    (2100, 600, 560),
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -240,7 +249,9 @@ def test_float32_error_bound_on_constant_data(shape, value):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(33, 520, 47), (40, 1024, 50), (256, 1030, 515), (257, 300, 515), (2100, 600, 560), (513, 70, 2100)])
+@pytest.mark.parametrize(
+    "shape", [(33, 520, 47), (40, 1024, 50), (256, 1030, 515), (257, 300, 515), (2100, 600, 560), (513, 70, 2100)]
+)
 def test_all_blocks_of_large_products(shape, dtype, rng):
     """Rows, columns and depths that fill more than one block, and those that fill one but for the rest."""
     N, I, O = shape
