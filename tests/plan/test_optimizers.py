@@ -1,10 +1,12 @@
-"""What a plan's optimiser keeps may be changed between steps, and is what it was after a step that failed."""
+"""What a plan's optimiser has may be changed between steps: parameters, options, state."""
 
 import numpy as np
 import pytest
 
 import fastnn
 from fastnn import nn, optim
+
+from .networks import assert_same_state, batches, twins
 
 OPTIMIZERS = {
     "SGD": {"lr": 0.1, "momentum": 0.9}, "Adagrad": {}, "Adadelta": {}, "RMSprop": {}, "Adam": {"amsgrad": True}, "AdamW": {}, "NAdam": {},
@@ -68,3 +70,60 @@ def test_a_rate_that_is_a_tensor_may_change_in_place(rng):
     plan.step(x, y)
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
+
+
+def test_optimizer_state_that_is_loaded_is_used():
+    model, twin, shape = twins("mlp")
+    ours, theirs = optim.Adam(model.parameters()), optim.Adam(twin.parameters())
+    plan, other = (fastnn.compile(m, nn.CrossEntropyLoss(), o) for m, o in ((model, ours), (twin, theirs)))
+    first, second, third = batches(shape, [5, 5, 5])
+    plan.step(*first)
+    plan.step(*second)
+    other.step(*first)
+    ours.load_state_dict(theirs.state_dict())
+    model.load_state_dict(twin.state_dict())
+    plan.step(*third)
+    other.step(*third)
+    assert_same_state(model.state_dict(), twin.state_dict())
+
+
+def test_another_parameter_in_the_place_of_one_is_seen():
+    model, _, shape = twins("mlp")
+    optimizer = optim.SGD([model[0].weight], lr=0.1)
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optimizer)
+    ((x, y),) = batches(shape, [5])
+    for _ in range(3):
+        plan.step(x, y)
+    first, second = (layer.weight.numpy().copy() for layer in (model[0], model[2]))
+    optimizer.param_groups[0]["params"][0] = model[2].weight
+    plan.step(x, y)
+    np.testing.assert_array_equal(model[0].weight.numpy(), first)
+    assert (model[2].weight.numpy() != second).any()
+
+
+def test_an_option_that_is_an_array_may_change_in_place():
+    model, _, shape = twins("mlp")
+    plan = fastnn.compile(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    plan.optimizer.param_groups[0]["lr"] = rate = np.array(0.1)
+    ((x, y),) = batches(shape, [5])
+    for _ in range(3):
+        plan.step(x, y)
+    before = model[0].weight.numpy().copy()
+    rate[...] = 0
+    plan.step(x, y)
+    np.testing.assert_array_equal(model[0].weight.numpy(), before)
+
+
+def test_a_wrong_option_leaves_the_right_one_in_place():
+    model, twin, shape = twins("mlp")
+    plans = [fastnn.compile(m, nn.CrossEntropyLoss(), optim.SGD(m.parameters(), lr=0.1)) for m in (model, twin)]
+    ((x, y),) = batches(shape, [5])
+    for _ in range(3):
+        assert plans[0].step(x, y) == plans[1].step(x, y)
+    (group,) = plans[0].optimizer.param_groups
+    rate, group["lr"] = group["lr"], "fast"
+    with pytest.raises((TypeError, ValueError)):
+        plans[0].step(x, y)
+    group["lr"] = rate
+    for _ in range(3):
+        assert plans[0].step(x, y) == plans[1].step(x, y)
