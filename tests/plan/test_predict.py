@@ -109,8 +109,11 @@ class Of(nn.Module):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Of(F.relu), lambda: Of(lambda x: x.reshape(-1)), lambda: Of(lambda x: F.cat([F.relu(x) * x, x.reshape(x.shape)], 1)),
-        Branches, lambda: nn.Linear(6, 3),
+        lambda: Of(F.relu),
+        lambda: Of(lambda x: x.reshape(-1)),
+        lambda: Of(lambda x: F.cat([F.relu(x) * x, x.reshape(x.shape)], 1)),
+        Branches,
+        lambda: nn.Linear(6, 3),
     ],
 )
 def test_inputs_are_read_where_they_are_and_never_changed(make, rows):
