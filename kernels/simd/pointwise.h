@@ -1,10 +1,9 @@
 /* Elementary functions of a tile: FASTNN_TILE numbers side by side, in place. A tile that is a local variable stays in registers.
 
-   With AVX-512 and float32 they are written by hand: tables of 32 entries are looked up by permutation, and exp leaves its exponent to
-   `scalef`. tanh, 1 - exp(-a), gelu, its derivative and the logistic function are piecewise polynomials (see
-   benchmarks/fit_tables.py): eight cycles for 16 numbers, where one division takes ten. In double, tanh, gelu and its derivative have
-   tables of 16 entries (see benchmarks/fit_wide_tables.py): 20 cycles for 8 numbers, where elementary.h takes 35, 113 and 185.
-   Elsewhere the loops run over the functions of elementary.h and become vector code.
+   With AVX-512 they are written by hand, for doubles in pointwise_wide.h: tables of 32 entries are looked up by permutation, and exp leaves
+   its exponent to `scalef`. tanh, 1 - exp(-a), gelu, its derivative and the logistic function are piecewise polynomials (see
+   benchmarks/fit_tables.py): eight cycles for 16 numbers, where one division takes ten. Elsewhere the loops run over the functions of
+   elementary.h and become vector code.
    The docstrings of fastnn.functional name the bounds of the errors; tests/families/test_activation.py holds them. */
 #ifndef FASTNN_POINTWISE_H
 #define FASTNN_POINTWISE_H
@@ -17,8 +16,8 @@
 #if defined(__AVX512F__)
 #include <immintrin.h>
 
+#include "pointwise_wide.h"
 #include "tables.h"
-#include "wide_tables.h"
 #elif defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -90,43 +89,6 @@ static inline __m512 fastnn_vector_gelu_slope(__m512 x) {
     return _mm512_add_ps(fastnn_signed(odd, x), FASTNN_ALL(0.5f));
 }
 
-/* The same in double, at |x| where it is less than top. `shift` leaves the bits that tell intervals apart lowest. */
-static inline __m512d fastnn_wide_look_up(const double *table, __m512i index) {
-    return _mm512_permutex2var_pd(_mm512_load_pd(table), index, _mm512_load_pd(table + 8));
-}
-
-static inline __attribute__((always_inline)) __m512d fastnn_wide_piecewise(
-    const double (*table)[16], int degree, double scale, double offset, int shift, double top, __m512d x) {
-    const __m512d a = _mm512_min_pd(_mm512_set1_pd(top), _mm512_abs_pd(x));
-    const __m512d s = _mm512_fmadd_pd(a, _mm512_set1_pd(scale), _mm512_set1_pd(offset));
-    const __m512i index = _mm512_srli_epi64(_mm512_castpd_si512(s), shift);
-    const __m512d r = _mm512_sub_pd(a, fastnn_wide_look_up(table[degree + 1], index));
-    __m512d p = fastnn_wide_look_up(table[degree], index);
-#pragma GCC unroll 14
-    for (int power = degree - 1; power >= 0; power--)
-        p = _mm512_fmadd_pd(p, r, fastnn_wide_look_up(table[power], index));
-    return p;
-}
-
-#define FASTNN_WIDE_PIECEWISE(name, offset, shift, x)                                                               \
-    fastnn_wide_piecewise(fastnn_##name##_wide_table, sizeof fastnn_##name##_wide_table / sizeof *fastnn_##name##_wide_table - 2,      \
-                          fastnn_##name##_wide_scale, offset, shift, fastnn_##name##_wide_top, x)
-
-static inline __m512d fastnn_wide_signed(__m512d size, __m512d x) {
-    const __m512i sign = _mm512_set1_epi64((long long)0x8000000000000000u);
-    return _mm512_castsi512_pd(_mm512_ternarylogic_epi64(_mm512_castpd_si512(size), _mm512_castpd_si512(x), sign, 0xF8));
-}
-
-static inline __m512d fastnn_wide_tanh(__m512d x) { return fastnn_wide_signed(FASTNN_WIDE_PIECEWISE(tanh, 1.0, 50, x), x); }
-
-static inline __m512d fastnn_wide_gelu(__m512d x) {
-    return _mm512_sub_pd(_mm512_max_pd(_mm512_setzero_pd(), x), FASTNN_WIDE_PIECEWISE(gelu, 16.0, 48, x));
-}
-
-static inline __m512d fastnn_wide_gelu_slope(__m512d x) {
-    return _mm512_add_pd(fastnn_wide_signed(FASTNN_WIDE_PIECEWISE(gelu_slope, 16.0, 48, x), x), _mm512_set1_pd(0.5));
-}
-
 /* exp(x) for x from -104, where it vanishes, to `highest`. x log2(e) is rounded to k + j/32, whose bits are the low ones of the sum with a
    magic number; 2^(j/32) comes from a table, 2^f from a polynomial. */
 static inline __m512 fastnn_bounded_exp(__m512 unbounded, float highest) {
@@ -193,37 +155,35 @@ static inline __m512 fastnn_largest_size(const float *x) {
 #define FASTNN_TILE_LOOP(name)                                                                                      \
     _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += 16)                                               \
         _mm512_storeu_ps(x + i, fastnn_vector_##name(_mm512_loadu_ps(x + i)));
-/* Functions that have tables in double too. */
-#define FASTNN_DEFINE_POLYNOMIAL_TILE(name)                                                                         \
-    FASTNN_DEFINE_NARROW_TILE(name)                                                                                 \
-    static inline __attribute__((always_inline)) void fastnn_##name##_tile_f64(double *x) {                         \
-        _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += 8)                                            \
-            _mm512_storeu_pd(x + i, fastnn_wide_##name(_mm512_loadu_pd(x + i)));                                    \
-    }
+#define FASTNN_WIDE_TILE_LOOP(name)                                                                                 \
+    _Pragma("GCC unroll 8") for (int i = 0; i < FASTNN_TILE; i += 8)                                                \
+        _mm512_storeu_pd(x + i, fastnn_wide_##name(_mm512_loadu_pd(x + i)));
 #else
 #define FASTNN_TILE_LOOP(name)                                                                                      \
     for (int i = 0; i < FASTNN_TILE; i++)                                                                           \
         x[i] = fastnn_##name##_f32(x[i]);
-#define FASTNN_DEFINE_POLYNOMIAL_TILE(name) FASTNN_DEFINE_TILE(name)
+#define FASTNN_WIDE_TILE_LOOP(name) FASTNN_PLAIN_WIDE_LOOP(name)
 #endif
+
+#define FASTNN_PLAIN_WIDE_LOOP(name)                                                                                \
+    for (int i = 0; i < FASTNN_TILE; i++)                                                                           \
+        x[i] = fastnn_##name##_f64(x[i]);
 
 #define FASTNN_DEFINE_NARROW_TILE(name)                                                                             \
     static inline __attribute__((always_inline)) void fastnn_##name##_tile_f32(float *x) { FASTNN_TILE_LOOP(name) }
 
-#define FASTNN_DEFINE_WIDE_TILE(name)                                                                               \
-    static inline __attribute__((always_inline)) void fastnn_##name##_tile_f64(double *x) {                         \
-        for (int i = 0; i < FASTNN_TILE; i++)                                                                       \
-            x[i] = fastnn_##name##_f64(x[i]);                                                                       \
-    }
+#define FASTNN_DEFINE_WIDE_TILE(name, loop)                                                                         \
+    static inline __attribute__((always_inline)) void fastnn_##name##_tile_f64(double *x) { loop(name) }
 
-#define FASTNN_DEFINE_TILE(name) FASTNN_DEFINE_NARROW_TILE(name) FASTNN_DEFINE_WIDE_TILE(name)
+#define FASTNN_DEFINE_TILE(name) FASTNN_DEFINE_NARROW_TILE(name) FASTNN_DEFINE_WIDE_TILE(name, FASTNN_WIDE_TILE_LOOP)
 
 FASTNN_DEFINE_TILE(exp)
-FASTNN_DEFINE_TILE(decay)
-FASTNN_DEFINE_POLYNOMIAL_TILE(tanh)
-FASTNN_DEFINE_POLYNOMIAL_TILE(gelu)
-FASTNN_DEFINE_POLYNOMIAL_TILE(gelu_slope)
-FASTNN_DEFINE_WIDE_TILE(sigmoid)
+FASTNN_DEFINE_TILE(tanh)
+FASTNN_DEFINE_TILE(gelu)
+FASTNN_DEFINE_TILE(gelu_slope)
+FASTNN_DEFINE_NARROW_TILE(decay)
+FASTNN_DEFINE_WIDE_TILE(decay, FASTNN_PLAIN_WIDE_LOOP)
+FASTNN_DEFINE_WIDE_TILE(sigmoid, FASTNN_WIDE_TILE_LOOP)
 
 #if defined(__AVX512F__)
 /* Seldom is a number of a tile so large that the polynomials do not reach it. */
