@@ -8,8 +8,6 @@ import fastnn.functional as F
 
 NAN, INF = np.nan, np.inf
 DIMS = [None, 0, 1, -1, (0, 1), (1, 2), (0, 2), (-1, 0), (0, 1, 2, 3), (1, 3), ()]
-
-
 every_backend = pytest.mark.usefixtures("backend")
 
 

@@ -9,8 +9,6 @@ from fastnn.kernels.update import operators
 
 CASES = [case for case in cases() if case.operator.family == "update"]
 NAN, INF = np.nan, np.inf
-
-
 every_backend = pytest.mark.usefixtures("backend")
 
 
