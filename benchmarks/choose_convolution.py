@@ -48,13 +48,17 @@ def _forced(kernels: Any, name: str, compute: Callable[[], None]) -> Callable[[]
 
 
 def _choose(kernels: Any, kind: str, channels: int, side: int, batch: int, task: str) -> str:
-    """The fastest candidate."""
+    """The fastest candidate; one that is not the first has to be so twice."""
     kernel, names = KINDS[kind]
     compute = _problem(kernels, kernel, channels, side, batch, task)
-    times = interleaved({name: _forced(kernels, name, compute) for name in names}, budget=0.4)
-    kernels.force(None)
-    best = min(times, key=lambda name: times[name].seconds)
-    return best if times[best].seconds < ADVANTAGE * times[names[0]].seconds else names[0]
+    for _ in range(2):
+        times = interleaved({name: _forced(kernels, name, compute) for name in names}, budget=0.4)
+        kernels.force(None)
+        best = min(times, key=lambda name: times[name].seconds)
+        if times[best].seconds >= ADVANTAGE * times[names[0]].seconds:
+            return names[0]
+        names = (names[0], best)
+    return best
 
 
 def choices(kernels: Any, kind: str, task: str) -> list[list[list[int]]]:
