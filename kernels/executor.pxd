@@ -43,6 +43,7 @@ cdef class Executor:
     cdef int run_python(self, Py_ssize_t number) except -1
     cdef int fail(self, Py_ssize_t number) except -1
     cdef int step(self) except -1
+    cdef int set_integer(self, Py_ssize_t number, Py_ssize_t index, long long value) except -1
     cdef int grow_argument(self, Py_ssize_t number, Py_ssize_t index) except -1 nogil
     cdef void point(self, Py_ssize_t number, Py_ssize_t index, void* memory) noexcept
     cpdef set(self, Py_ssize_t call, Py_ssize_t argument, value)

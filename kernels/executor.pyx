@@ -204,8 +204,17 @@ cdef class Executor:
         self.watched = stamps
         self.stamps = NULL if stamps is None else <long long*> cnp.PyArray_DATA(stamps)
 
+    cdef int set_integer(self, Py_ssize_t number, Py_ssize_t index, long long value) except -1:
+        """Like ``set``, for an int. (What Python sees of a compiled kernel's stays until it is set.)"""
+        if self.calls[number].entry == NULL:
+            self.set(number, index, value)
+        else:
+            self.calls[number].arguments[index].integer = value
+            self.calls[number].arguments[index].number = <double> value
+        return 0
+
     cdef int grow_argument(self, Py_ssize_t number, Py_ssize_t index) except -1 nogil:
-        """Add one to an argument that is an int. (What Python sees of a compiled kernel's stays until it is set.)"""
+        """Add one to an argument that is an int, likewise."""
         cdef Argument64* argument
         if self.calls[number].entry == NULL:
             with gil:

@@ -3,7 +3,7 @@
 from functools import wraps
 
 cimport numpy as cnp
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
@@ -171,14 +171,14 @@ cdef class Shortcut:
             if not matches(given[i], &self.inputs[i].layout, READY):
                 return False
         for i in range(self.item_count):
-            value = PyDict_GetItem(<object> self.items[i].holder, <object> self.items[i].key)
+            value = PyDict_GetItemWithError(<object> self.items[i].holder, <object> self.items[i].key)
             if value != self.items[i].value and not (self.items[i].by_equality and same(value, <object> self.items[i].value)):
                 return False
         for i in range(self.list_count):
             if not same_items(<list> self.lists[i].known, <tuple> self.lists[i].items):
                 return False
-        for i in range(len(self.written)):
-            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> self.written[i]):
+        for i in range(PyTuple_GET_SIZE(self.written)):
+            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> PyTuple_GET_ITEM(self.written, i)):
                 return False
         for i in range(self.variable_count):
             if current(<object> self.variables[i].variable) != self.variables[i].value:
@@ -205,12 +205,17 @@ cdef class Shortcut:
         """Take what is given, count the step, and run."""
         cdef Py_ssize_t i
         cdef Step* step
+        cdef long long number, last = -1
+        cdef object count = None
         for i in range(self.step_count):
             step = &self.steps[i]
-            count = (<dict> step.state)["step"] + 1
+            number = (<dict> step.state)["step"]
+            if number + 1 != last:  # mostly all have the same
+                last = number + 1
+                count = last
             (<dict> step.state)["step"] = count
             if step.call >= 0:
-                self.executor.set(step.call, step.argument, count)
+                self.executor.set_integer(step.call, step.argument, last)
         for i in range(self.input_count):
             self.take(&self.inputs[i], cnp.PyArray_DATA(<cnp.ndarray> given[i]))
         try:
