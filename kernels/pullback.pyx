@@ -12,6 +12,7 @@ cnp.import_array()
 
 
 cdef inline bint anything_missing(tuple values) noexcept:
+    """Whether there is a None."""
     cdef Py_ssize_t i
     for i in range(len(values)):
         if <PyObject*> values[i] == <PyObject*> None:
@@ -137,6 +138,8 @@ cdef class Pullback:
         cdef Gradients known = self.gradients
         cdef int first = 1 + <int> len(self.constants), i
         cdef Py_ssize_t elements
+        if first + known.outputs != known.compiled.count:
+            raise TypeError(f"{known.compiled.signature.decode()}: expected {known.compiled.count} arguments, got {first + known.outputs}")
         lay_out(&arguments[0], &known.dy_view, known.itemsize)
         arguments[0].output = <double*> cnp.PyArray_DATA(dy)
         elements = arguments[0].size
