@@ -70,6 +70,8 @@ cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
     if how == POINTWISE:
         return pointwise_fits(g, task == WEIGHT_GRADIENT)
     if how == WINOGRAD or how == WINOGRAD_FAST:
+        if how == WINOGRAD_FAST and g.dh * g.dw > 1:
+            return False
         return task != WEIGHT_GRADIENT and winograd_fits(g, task == DATA_GRADIENT)
     return True
 
@@ -102,8 +104,10 @@ cdef int algorithm(const Geometry* g, int task) noexcept nogil:
         return FEW_CHANNELS
     if fits(g, task, POINTWISE):
         return POINTWISE
-    if fits(g, task, WINOGRAD):
+    if fits(g, task, WINOGRAD_FAST):
         return choice(g, 2 * fast + task)
+    if fits(g, task, WINOGRAD):
+        return WINOGRAD
     return DIRECT
 
 

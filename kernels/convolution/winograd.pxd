@@ -3,6 +3,9 @@
 
 The tiles of a batch, counted over images, rows and columns, go in blocks whose windows fit into L2; within a block in panels as wide as
 a register tile. Each of the (m + 2)^2 products of windows and weights is a matrix product over the channels.
+
+With a dilation of dh x dw, rows a, a + dh, a + 2 dh, ... of the output meet every dh-th row of the input, and columns likewise: dh x dw
+phases, each of which is computed like an image without dilation. dw is 2 at most, and 1 where m is 4.
 """
 
 from cython.parallel cimport prange
@@ -21,7 +24,7 @@ cdef extern from "simd/winograd.h" nogil:
     enum:
         VECTORS "FASTNN_WINOGRAD_VECTORS"
     ctypedef struct Run "fastnn_tiles":
-        Py_ssize_t image, row, column, panel, vectors, lane, source, target, rows, columns
+        Py_ssize_t phase, row, column, image, p, q, panel, vectors, lane, source, target, rows, columns
     void rows_f32 "fastnn_winograd_rows_f32"(
         int m, float* target, Py_ssize_t width, Py_ssize_t rows, const float* source, Py_ssize_t row, Py_ssize_t first,
         Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept
@@ -35,9 +38,11 @@ cdef extern from "simd/winograd.h" nogil:
     void tiles_f32 "fastnn_winograd_tiles_f32"(Py_ssize_t vectors, Py_ssize_t depth, const float* u, const float* v, float* p) noexcept
     void tiles_f64 "fastnn_winograd_tiles_f64"(Py_ssize_t vectors, Py_ssize_t depth, const double* u, const double* v, double* p) noexcept
     float output_f32 "fastnn_winograd_output_f32"(
-        int m, const float* p, Py_ssize_t stride, float bias, float* y, Py_ssize_t pitch, const Run* run, Py_ssize_t runs) noexcept
+        int m, const float* p, Py_ssize_t stride, float bias, float* y, Py_ssize_t pitch, Py_ssize_t step, const Run* run,
+        Py_ssize_t runs) noexcept
     double output_f64 "fastnn_winograd_output_f64"(
-        int m, const double* p, Py_ssize_t stride, double bias, double* y, Py_ssize_t pitch, const Run* run, Py_ssize_t runs) noexcept
+        int m, const double* p, Py_ssize_t stride, double bias, double* y, Py_ssize_t pitch, Py_ssize_t step, const Run* run,
+        Py_ssize_t runs) noexcept
 
 cdef enum:
     WINDOW_BYTES = 600 * 1024  # of L2, for the windows of a block; the weights stream past them
@@ -51,24 +56,27 @@ cdef inline Py_ssize_t list_runs(Run* run, const Correlation* s, Py_ssize_t firs
 
     Of four vectors the first three are a panel: two panels of two took a third longer for 256 channels of 14x14.
     """
-    cdef Py_ssize_t n = 0, t = first, place, top = 0, image = -1, panel, wide = VECTORS * lanes
+    cdef Py_ssize_t n = 0, t = first, place, top = 0, phase = -1, panel, wide = VECTORS * lanes
     while t < last:
         place = t - first
         panel = place // wide
         run[n].column = t % s.across
         run[n].row = t // s.across % s.down
-        run[n].image = t // (s.across * s.down)
+        run[n].phase = t // (s.across * s.down)
+        run[n].image = run[n].phase // (s.dh * s.dw)
+        run[n].p = run[n].row * s.m * s.dh + run[n].phase // s.dw % s.dh
+        run[n].q = run[n].column * s.m * s.dw + run[n].phase % s.dw
         run[n].vectors = min(<Py_ssize_t> VECTORS, (last - first - panel * wide + lanes - 1) // lanes)
         run[n].panel = panel * (wide * s.C + lanes)
         run[n].lane = place % wide
-        if run[n].image != image:
-            image = run[n].image
+        if run[n].phase != phase:
+            phase = run[n].phase
             top = run[n].row
-        run[n].source = (run[n].row - top) * s.m * s.m * (s.across + 1) + run[n].column
+        run[n].source = ((run[n].row - top) * s.m * s.m * s.dw + phase % s.dw) * (s.across + 1) + run[n].column
         place = min(min(s.across - run[n].column, lanes), min(wide - run[n].lane, last - t))
-        run[n].rows = min(<Py_ssize_t> s.m, s.P - run[n].row * s.m)
-        run[n].columns = min(place * s.m, s.Q - run[n].column * s.m)
-        run[n].target = (run[n].image * s.O * s.P + run[n].row * s.m) * s.Q + run[n].column * s.m
+        run[n].rows = min(<Py_ssize_t> s.m, max(s.P - run[n].p + s.dh - 1, 0) // s.dh)
+        run[n].columns = min(place * s.m, max(s.Q - run[n].q + s.dw - 1, 0) // s.dw)
+        run[n].target = (run[n].image * s.O * s.P + run[n].p) * s.Q + run[n].q
         t += place
         n += 1
     return n
@@ -78,30 +86,31 @@ cdef inline void transform_input(
     const real* x, const Correlation* s, const Run* run, Py_ssize_t runs, real* rows, real* v, Py_ssize_t v_stride
 ) noexcept nogil:
     """The windows of all runs: v[xi * v_stride + panel][c][lane]."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), c, i, j, k, width = s.across + 1, pitch = s.m * width, top, count, first, last
+    cdef Py_ssize_t lanes = SPAN_BYTES // sizeof(real), c, i, j, k, width = s.across + 1, pitch = s.m * s.dw * width
+    cdef Py_ssize_t top, count, first, last
     cdef real* to
     cdef const real* plane
     for c in range(s.C):
         i = 0
         while i < runs:
             j = i + 1
-            while j < runs and run[j].image == run[i].image:
+            while j < runs and run[j].phase == run[i].phase:
                 j += 1
-            top = run[i].row * s.m - s.top
+            top = run[i].p - s.top
             count = (run[j - 1].row - run[i].row + 1) * s.m + 2
-            first = min(max(-top, 0), count)
-            last = max(min(s.H - top, count), first)
+            first = min(max(-top + s.dh - 1, 0) // s.dh, count)
+            last = max(min(max(s.H - top + s.dh - 1, 0) // s.dh, count), first)
             plane = x + ((run[i].image * s.C + c) * s.H + top) * s.W - s.left
             if real is float:
-                rows_f32(s.m, rows, width, count, plane, s.W, first, last, s.left, s.W + s.left)
+                rows_f32(s.m * s.dw, rows, width, count, plane, s.dh * s.W, first, last, s.left, s.W + s.left)
             else:
-                rows_f64(s.m, rows, width, count, plane, s.W, first, last, s.left, s.W + s.left)
+                rows_f64(s.m * s.dw, rows, width, count, plane, s.dh * s.W, first, last, s.left, s.W + s.left)
             for k in range(i, j):
                 to = v + run[k].panel + c * run[k].vectors * lanes + run[k].lane
                 if real is float:
-                    input_f32(s.m, rows + run[k].source, pitch, width, to, v_stride)
+                    input_f32(s.m, rows + run[k].source, pitch, s.dw * width, to, v_stride)
                 else:
-                    input_f64(s.m, rows + run[k].source, pitch, width, to, v_stride)
+                    input_f64(s.m, rows + run[k].source, pitch, s.dw * width, to, v_stride)
             i = j
 
 
@@ -113,15 +122,15 @@ cdef inline void mend(
     cdef double total
     for i in range(run.rows):
         for j in range(run.columns):
-            p = run.row * s.m + i
-            q = run.column * s.m + j
+            p = run.p + i * s.dh
+            q = run.q + j * s.dw
             if isfinite(y[((run.image * s.O + o) * s.P + p) * s.Q + q]):
                 continue
             total = bias
             for c in range(s.C):
                 for t in range(TAPS):
-                    row = p - s.top + t // 3
-                    column = q - s.left + t % 3
+                    row = p - s.top + t // 3 * s.dh
+                    column = q - s.left + t % 3 * s.dw
                     if 0 <= row < s.H and 0 <= column < s.W:
                         total += <double> w[o * s.w_out + c * s.w_in + (t if s.turn == 1 else TAPS - 1 - t)] * x[
                             ((run.image * s.C + c) * s.H + row) * s.W + column]
@@ -138,9 +147,9 @@ cdef inline void transform_output(
     for o in range(o0, min(o0 + width, s.O)):
         bias = b[o] if b != NULL else 0
         if real is float:
-            unfinite = output_f32(s.m, products + (o - o0) * row, width * row, bias, y + o * s.P * s.Q, s.Q, run, runs)
+            unfinite = output_f32(s.m, products + (o - o0) * row, width * row, bias, y + o * s.P * s.Q, s.dh * s.Q, s.dw, run, runs)
         else:
-            unfinite = output_f64(s.m, products + (o - o0) * row, width * row, bias, y + o * s.P * s.Q, s.Q, run, runs)
+            unfinite = output_f64(s.m, products + (o - o0) * row, width * row, bias, y + o * s.P * s.Q, s.dh * s.Q, s.dw, run, runs)
         if unfinite != 0:
             for k in range(runs):
                 mend(x, w, bias, y, s, o, run + k)
@@ -161,7 +170,7 @@ cdef inline Spaces spaces(const Correlation* s, Py_ssize_t tiles, Py_ssize_t ite
     a.runs = tiles * sizeof(Run)
     a.v_stride = (tiles + wide - 1) // wide * lanes + round_up(tiles, lanes) * s.C
     a.windows = window * a.v_stride
-    a.rows = (s.m * min(s.down, tiles // s.across + 2) + 2) * s.m * (s.across + 1) + 2 * lanes
+    a.rows = (s.m * min(s.down, tiles // s.across + 2) + 2) * s.m * s.dw * (s.across + 1) + 2 * lanes
     a.products = window * slab(itemsize) * wide + lanes
     a.weights = window * weights_stride(s.C, itemsize)
     return a

@@ -17,36 +17,39 @@ cdef extern from "simd/winograd.h" nogil:
 
 cdef enum:
     TAPS = 9
+    PHASE = 7  # rows and columns of a dilation's phase, at least
 
 cdef struct Correlation:  # what is computed; the data gradient is one of dy with the weights turned and their channels exchanged
-    Py_ssize_t N, C, H, W, O, P, Q, top, left
+    Py_ssize_t N, C, H, W, O, P, Q, top, left, dh, dw
     Py_ssize_t w_out, w_in  # elements from one output or input channel's weights to the next's
     int turn                # 1, or -1 for turned weights
     int m
-    Py_ssize_t down, across, tiles  # tiles of an image, and of the batch
+    Py_ssize_t down, across, tiles  # tiles of a phase of an image, and of the batch
 
 
 cdef inline bint winograd_fits(const Geometry* g, bint gradient) noexcept nogil:
-    """Where the error bound allows it: by default for at least 64 channels."""
+    """Where the error bound allows it: by default for at least 64 channels. Small phases would be margin for the most part."""
+    if g.dh * g.dw > 1 and (g.dh > 2 or g.dw > 2 or min(g.P, g.H) < PHASE * g.dh or min(g.Q, g.W) < PHASE * g.dw):
+        return False
     return (
-        g.groups == 1 and g.KH == 3 and g.KW == 3 and g.sh == 1 and g.sw == 1 and g.dh == 1 and g.dw == 1
+        g.groups == 1 and g.KH == 3 and g.KW == 3 and g.sh == 1 and g.sw == 1
         and g.C >= 64 and (g.O >= 64 or not gradient) and g.N * g.P * g.Q * g.O > 0 and g.H * g.W > 0
     )
 
 
 cdef inline Correlation correlation(const Geometry* g, bint gradient, int m) noexcept nogil:
     cdef Correlation s
-    s.N, s.m = g.N, m
+    s.N, s.m, s.dh, s.dw = g.N, m, g.dh, g.dw
     if gradient:
         s.C, s.H, s.W, s.O, s.P, s.Q = g.O, g.P, g.Q, g.C, g.H, g.W
-        s.top, s.left = 2 - g.top, 2 - g.left
+        s.top, s.left = 2 * g.dh - g.top, 2 * g.dw - g.left
         s.w_out, s.w_in, s.turn = TAPS, g.C * TAPS, -1
     else:
         s.C, s.H, s.W, s.O, s.P, s.Q = g.C, g.H, g.W, g.O, g.P, g.Q
         s.top, s.left = g.top, g.left
         s.w_out, s.w_in, s.turn = g.C * TAPS, TAPS, 1
-    s.down, s.across = (s.P + m - 1) // m, (s.Q + m - 1) // m
-    s.tiles = s.N * s.down * s.across
+    s.down, s.across = (s.P + m * s.dh - 1) // (m * s.dh), (s.Q + m * s.dw - 1) // (m * s.dw)
+    s.tiles = s.N * s.dh * s.dw * s.down * s.across
     return s
 
 

@@ -213,6 +213,26 @@ static inline void FASTNN_OF(store_between)(FASTNN_REAL *p, FASTNN_OF(span) v, p
 #endif
 }
 
+/* target[i step] = v[i] for low <= i < high; nothing else is touched. */
+static inline void FASTNN_OF(spread)(FASTNN_REAL *target, FASTNN_OF(span) v, ptrdiff_t low, ptrdiff_t high, ptrdiff_t step) {
+#if defined(__AVX512F__)
+    if (step == 2) {
+        const unsigned all = _pdep_u32(((1u << high) - 1) & ~0u << low, 0x55555555);
+        const __m512i first = (__m512i)v, second = _mm512_shuffle_i64x2(first, first, 0xee);
+        if (sizeof(FASTNN_REAL) == 4) {
+            _mm512_mask_storeu_epi32(target, (__mmask16)all, _mm512_maskz_expand_epi32(0x5555, first));
+            _mm512_mask_storeu_epi32(target + 16, (__mmask16)(all >> 16), _mm512_maskz_expand_epi32(0x5555, second));
+        } else {
+            _mm512_mask_storeu_epi64(target, (__mmask8)all, _mm512_maskz_expand_epi64(0x55, first));
+            _mm512_mask_storeu_epi64(target + 8, (__mmask8)(all >> 8), _mm512_maskz_expand_epi64(0x55, second));
+        }
+        return;
+    }
+#endif
+    for (ptrdiff_t i = low; i < high; i++)
+        target[i * step] = v[i];
+}
+
 /* A vector of a row whose elements begin to end - 1 exist, from t on; zeros outside. */
 static inline FASTNN_OF(span) FASTNN_OF(load_inside)(const FASTNN_REAL *row, ptrdiff_t t, ptrdiff_t begin, ptrdiff_t end) {
     if (t >= begin && t + FASTNN_LANES <= end)

@@ -26,7 +26,8 @@
 
 /* Neighbouring tiles of a row, at most as many as a vector has lanes. */
 typedef struct {
-    ptrdiff_t image, row, column;     /* of the first tile */
+    ptrdiff_t phase, row, column;     /* of the first tile; phases are counted over the images */
+    ptrdiff_t image, p, q;            /* of its first output */
     ptrdiff_t panel, vectors, lane;   /* where its panel begins, how wide it is, and the first tile's lane in it */
     ptrdiff_t source, target;         /* in the phases of the input, in the first channel of the output */
     ptrdiff_t rows, columns;          /* how many outputs of the tiles exist */
@@ -304,11 +305,11 @@ FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_high)(FASTNN_OF(span) a, FASTNN_OF(s
     return __builtin_shufflevector(a, b, FASTNN_ZIP(FASTNN_ZIP_HIGH));
 }
 
-/* The outputs of one vector of tiles, of which so many count, for those of the runs that lie in it; `place` is its first lane. Returns a
-   vector of zeros, but NaN in the lane of a tile whose outputs are not all finite. */
+/* The outputs of one vector of tiles, of which so many count, for those of the runs that lie in it; `place` is its first lane, and outputs
+   of a row lie `step` apart. Returns a vector of zeros, but NaN in the lane of a tile whose outputs are not all finite. */
 FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(winograd_output_vector)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias,
-                                                                FASTNN_REAL *y, ptrdiff_t pitch, const fastnn_tiles *run, ptrdiff_t runs,
-                                                                ptrdiff_t place, ptrdiff_t count) {
+                                                                FASTNN_REAL *y, ptrdiff_t pitch, const int step, const fastnn_tiles *run,
+                                                                ptrdiff_t runs, ptrdiff_t place, ptrdiff_t count) {
     enum { lanes = FASTNN_LANES };
     FASTNN_OF(span) products[FASTNN_WINOGRAD_WINDOW], t[FASTNN_WINOGRAD_WINDOW * 4], line[4], zero = {0};
     const int n = m + 2;
@@ -348,8 +349,10 @@ FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(winograd_output_vector)(int m, const FAS
 #pragma GCC unroll 4
             for (int s = 0; s < m; s++) {
                 const ptrdiff_t at = begin - s * lanes, low = FASTNN_CLAMP(at, 0), high = FASTNN_CLAMP(at + run[k].columns, low);
-                FASTNN_REAL *const to = y + run[k].target + r * pitch - at;
-                if (high - low == lanes)
+                FASTNN_REAL *const to = y + run[k].target + r * pitch - at * step;
+                if (step > 1)
+                    FASTNN_OF(spread)(to, line[s], low, high, step);
+                else if (high - low == lanes)
                     *(FASTNN_OF(span) *)to = line[s];
                 else if (high > low)
                     FASTNN_OF(store_between)(to, line[s], low, high);
@@ -361,7 +364,7 @@ FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(winograd_output_vector)(int m, const FAS
 
 /* The outputs of one channel for the runs of a panel. Returns zero, or NaN where they are not all finite. */
 FASTNN_INLINE FASTNN_REAL FASTNN_OF(winograd_output_of)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
-                                                        ptrdiff_t pitch, const fastnn_tiles *run, ptrdiff_t runs) {
+                                                        ptrdiff_t pitch, const int step, const fastnn_tiles *run, ptrdiff_t runs) {
     const ptrdiff_t tiles = run[runs - 1].lane + (run[runs - 1].columns + m - 1) / m;
     FASTNN_OF(span) zero = {0};
     for (ptrdiff_t place = 0; place < tiles; place += FASTNN_LANES) {
@@ -369,17 +372,19 @@ FASTNN_INLINE FASTNN_REAL FASTNN_OF(winograd_output_of)(int m, const FASTNN_REAL
             run++;
             runs--;
         }
-        zero += FASTNN_OF(winograd_output_vector)(m, p + place, stride, bias, y, pitch, run, runs, place,
+        zero += FASTNN_OF(winograd_output_vector)(m, p + place, stride, bias, y, pitch, step, run, runs, place,
                                                   FASTNN_CLAMP(tiles - place, 0));
     }
     return FASTNN_OF(fold)(zero);
 }
 
 static FASTNN_REAL FASTNN_OF(winograd_output)(int m, const FASTNN_REAL *p, ptrdiff_t stride, FASTNN_REAL bias, FASTNN_REAL *y,
-                                              ptrdiff_t pitch, const fastnn_tiles *run, ptrdiff_t runs) {
+                                              ptrdiff_t pitch, ptrdiff_t step, const fastnn_tiles *run, ptrdiff_t runs) {
+    if (step == 2)
+        return FASTNN_OF(winograd_output_of)(2, p, stride, bias, y, pitch, 2, run, runs);
     if (m == 2)
-        return FASTNN_OF(winograd_output_of)(2, p, stride, bias, y, pitch, run, runs);
-    return FASTNN_OF(winograd_output_of)(4, p, stride, bias, y, pitch, run, runs);
+        return FASTNN_OF(winograd_output_of)(2, p, stride, bias, y, pitch, 1, run, runs);
+    return FASTNN_OF(winograd_output_of)(4, p, stride, bias, y, pitch, 1, run, runs);
 }
 
 #endif

@@ -41,6 +41,11 @@ SHAPES = [  # x, w, stride, padding, dilation, groups
     ((3, 66, 5, 6), (70, 66, 3, 3), (1, 1), (2, 3, 0, 2), (1, 1), 1),
     ((17, 64, 7, 7), (65, 64, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
     ((1, 130, 1, 1), (64, 130, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    # Winograd in phases: some of them have a row or a column less, or begin in the padding
+    ((2, 64, 15, 18), (66, 64, 3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 1),
+    ((1, 64, 47, 49), (64, 64, 3, 3), (1, 1), (1, 3, 0, 4), (2, 2), 1),
+    ((1, 70, 16, 17), (64, 70, 3, 3), (1, 1), (1, 3, 0, 4), (2, 1), 1),
+    ((1, 64, 9, 31), (65, 64, 3, 3), (1, 1), (1, 1, 2, 2), (1, 2), 1),
     ((2, 20, 23, 19), (37, 20, 3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 1),
     ((1, 9, 40, 45), (33, 9, 3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 1),
     ((2, 6, 11, 13), (6, 3, 4, 5), (3, 2), (0, 3, 1, 2), (2, 1), 2),
@@ -117,16 +122,36 @@ def test_winograd_keeps_nan_infinity_and_large_values_apart(kernels, name, rng):
     np.testing.assert_allclose(y[far], z[far], atol=1e-2)
 
 
+def test_winograd_of_a_dilation_keeps_nan_and_infinity_apart(kernels, rng):
+    x, w = rng.standard_normal((2, 64, 17, 15)).astype(np.float32), rng.standard_normal((65, 64, 3, 3)).astype(np.float32)
+    x[0, 3, 4, 4], x[1, 63, 16, 13] = np.nan, np.inf
+    w[7, 3] = 0
+    geometry = ((1, 1), (2, 2, 2, 2), (2, 2), 1)
+    results = {}
+    for name in ("winograd", "direct"):
+        kernels.force(name)
+        y, dx = np.full((2, 65, 17, 15), 7, np.float32), np.full_like(x, 7)
+        kernels.conv2d(x, w, None, *geometry, y)
+        kernels.conv2d_backward(y, x, w, *geometry, dx, None, None)
+        results[name] = y, dx
+    for result, expected in zip(results["winograd"], results["direct"], strict=True):
+        np.testing.assert_array_equal(np.isnan(result), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(result), np.isinf(expected))
+        finite = np.isfinite(expected)
+        np.testing.assert_allclose(result[finite], expected[finite], atol=1e-4 * np.abs(expected[finite]).max())
+    assert np.isnan(y[0, :, 2:7:2, 2:7:2]).all() and np.isfinite(y[0, :, 3]).all()
+
+
 @pytest.mark.parametrize("name", ["direct", "pointwise", "winograd", "winograd_fast"])
 def test_bits_do_not_depend_on_threads(kernels, name, rng, two_threads):
     kernels.force(name)
     results = []
-    for w_shape, pads in (((96, 64, 3, 3), 1), ((96, 64, 1, 1), 0)):
+    for w_shape, pads, dilation in (((96, 64, 3, 3), 1, 1), ((96, 64, 1, 1), 0, 1), ((96, 64, 3, 3), 2, 2)):
         x, w = rng.standard_normal((3, 64, 30, 28)).astype(np.float32), rng.standard_normal(w_shape).astype(np.float32)
         for threads in (1, 2, 3, 7):
             fastnn.set_num_threads(threads)
             y, dx, dw = np.empty((3, 96, 30, 28), np.float32), np.empty_like(x), np.empty_like(w)
-            geometry = ((1, 1), (pads,) * 4, (1, 1), 1)
+            geometry = ((1, 1), (pads,) * 4, (dilation, dilation), 1)
             kernels.conv2d(x, w, None, *geometry, y)
             kernels.conv2d_backward(y, x, w, *geometry, dx, dw, None)
             results.append((y, dx, dw))
