@@ -93,6 +93,9 @@ cdef inline void multiply_block(
 
     Rows of A go by ``step``, ``a_panel`` elements from one part to the next. Panels of ``panel`` columns of B,
     a multiple of a tile's, lie ``pitch`` elements apart. Columns that fill no tile are in ``edge``, padded.
+
+    Tiles follow the rows of C. Eight below each other, while 96 rows of a panel of B stay in L1, were 3 % faster by
+    themselves, but took 3 to 13 % longer where C has 512 or 1024 columns.
     """
     cdef Py_ssize_t width = TILE_BYTES // sizeof(real), i = 0, j, rows
     while i < m:  # a range() with a step that is no literal would need the GIL
@@ -144,7 +147,8 @@ cdef inline void activated_product(
     cdef Py_ssize_t width = TILE_BYTES // sizeof(real), most = BLOCK_BYTES // sizeof(real)
     cdef bint pack_a = n > IN_PLACE_COLUMNS, pack_b = b_column != 1 or not reads_rows_in_place(m, n, b_k * sizeof(real))
     cdef Py_ssize_t lead = 0 if pack_b or n <= IN_PLACE_COLUMNS else columns_before_vectors(b, b_k)
-    cdef bint keep_a = n > BLOCK_COLUMNS or lead > 0  # for other blocks of B; else it is packed in parts that L2 holds beside the block
+    # A is kept for other blocks of B; where there are none it is packed in parts that L2 holds beside the block.
+    cdef bint keep_a = n > BLOCK_COLUMNS or lead > 0
     cdef real* packed_b = <real*> workspace
     cdef real* packed_a = packed_b + most * (BLOCK_COLUMNS + width)
     cdef Py_ssize_t first = 0, i, j, p, last, rows, columns, whole, depth, step

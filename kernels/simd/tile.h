@@ -19,7 +19,8 @@
 #define FASTNN_TILE_ROWS 6
 #endif
 #define FASTNN_TILE_BYTES (2 * FASTNN_VECTOR_BYTES)
-#define FASTNN_CHUNK 96 /* products that are added up before their sum joins the others */
+/* Products that are added up before their sum joins the others: costs 2 to 3 %, but 128 equal ones may err by 16 eps. */
+#define FASTNN_CHUNK 96
 #define FASTNN_TILE_AHEAD 16 /* rows of B that are fetched ahead */
 #define FASTNN_UNROLL _Pragma("GCC unroll 16")
 /* A pointer that is known to step on: GCC would compute all its later values beforehand, and spill them. */
@@ -88,7 +89,7 @@ FASTNN_DEFINE_PARTS(double, f64, pd)
             const ptrdiff_t depth = left < FASTNN_CHUNK ? left : FASTNN_CHUNK;                                      \
             FASTNN_UNROLL for (int i = 0; i < rows; i++)                                                            \
                 sum[i][0] = sum[i][1] = (fastnn_vector_##suffix){0};                                                \
-            for (ptrdiff_t p = 0; p < depth; p++, b += b_k) {                                                       \
+            for (ptrdiff_t p = 0; p < depth; p++, b += b_k) { /* four at a time take 5 % more: GCC moves sums about */ \
                 const fastnn_vector_##suffix near = *(const fastnn_vector_##suffix *)b;                             \
                 const fastnn_vector_##suffix far = *(const fastnn_vector_##suffix *)(b + (width - 1) * lanes);      \
                 FASTNN_UNROLL for (int j = 0; j < width; j++)                                                       \
