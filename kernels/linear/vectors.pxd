@@ -43,7 +43,7 @@ cdef extern from *:
     bint dots_turn(const void* matrix) noexcept nogil
 
 cdef enum:
-    DOTS_LARGE = 1 << 20  # bytes of a matrix from which it is read to and fro: at 4 MiB that takes 30 % less time, the first call aside
+    DOTS_LARGE = 1 << 20  # bytes of a matrix from which it is read to and fro: 4 MiB take up to 30 % less time, the first call aside
     PASS_COLUMNS = 2048  # of a matrix that are passed over at a time: their part of the vectors stays in L1
     PASS_CHUNK = 512     # rows that are added up before their sum joins the others
     PASS_LARGE = 32 << 20  # bytes of a gradient from which it goes past the caches: 7 % faster at 64 MiB, slower at 16

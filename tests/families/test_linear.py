@@ -261,6 +261,16 @@ def test_all_blocks_of_large_products(shape, dtype, rng):
         np.testing.assert_array_equal(result, expected)  # sums of small integers are exact
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_every_call_over_a_large_matrix_gives_the_same_bits(rows, rng):
+    """Calls go over it in turn from its beginning and from its end."""
+    x, w, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((rows, 700), (603, 700), (603,)))
+    first = F.linear(x, w, b)
+    np.testing.assert_allclose(first, x.astype(float) @ w.T.astype(float) + b, rtol=0, atol=2e-3)
+    for _ in range(3):
+        assert F.linear(x, w, b).tobytes() == first.tobytes()
+
+
 def test_operands_of_any_layout(rng):
     x, w = rng.standard_normal((70, 90)), rng.standard_normal((50, 90))
     expected = x @ w.T
