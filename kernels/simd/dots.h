@@ -17,10 +17,11 @@
 #endif
 #define FASTNN_DOT_CHUNK 64 /* products of a lane that are added up before their sum joins the others */
 #define FASTNN_DOT_AHEAD 2048 /* bytes of a row that are fetched ahead */
-#define FASTNN_DOT_LONG 8192 /* bytes of a row from which they are: three vectors times rows of 16 KiB take 14 % less, short rows more */
+/* Bytes of a row from which they are: three vectors times rows of 16 KiB take 14 % less, short rows more. */
+#define FASTNN_DOT_LONG 8192
 
-/* Rows of that length which all begin inside a cache line, at the same place: whole lines are loaded, and vectors cut out of two of
-   them. 256 x 256, which the second-level cache gives: 2.6 us against 3.5 (rows at the start of lines: 2.1). */
+/* Rows of that length which all begin inside a cache line, at the same place: whole lines are loaded, and vectors cut out
+   of two of them. 256 x 256, which the second-level cache gives: 2.6 us against 3.5 (rows at the start of lines: 2.1). */
 #if defined(__AVX512F__)
 #define FASTNN_DOT_SHIFTED(bytes, row) ((bytes) >= 512 && (bytes) < FASTNN_DOT_LONG && (row) % 64 == 0)
 #define FASTNN_CUT_f32(line, next, lane) (fastnn_vector_f32) _mm512_permutex2var_ps(line, lane, next)
