@@ -210,8 +210,12 @@ static void FASTNN_OF(winograd_taps)(const FASTNN_REAL *source, ptrdiff_t stride
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++)
             row[i] = FASTNN_OF(load_eights)(source + first + i * stride, 8 * stride);
+#if FASTNN_LANES >= 8
         FASTNN_WINOGRAD_ROUND(4)
+#endif
+#if FASTNN_LANES >= 4
         FASTNN_WINOGRAD_ROUND(2)
+#endif
         FASTNN_WINOGRAD_ROUND(1)
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++)
