@@ -123,21 +123,26 @@ def logistic_table() -> Array:
     return rows
 
 
-def show(name: str, rows: Array) -> None:
-    """Print an array in C."""
-    print(f"static alignas(64) const float fastnn_{name}_table[{len(rows)}][{INTERVALS}] = {{")
+def show(name: str, rows: Array, kind: str = "float", digits: str = ".8e", suffix: str = "f", in_line: int = 7) -> None:
+    """Print an array in C: elements of a ``kind``, so many in a line."""
+    print(f"static alignas(64) const {kind} fastnn_{name}_table[{len(rows)}][{len(rows[0])}] = {{")
     for row in rows:
-        numbers = [f"{value:.8e}f" for value in row]
-        print("    {" + ",\n     ".join(", ".join(numbers[i : i + 7]) for i in range(0, INTERVALS, 7)) + "},")
+        numbers = [f"{value:{digits}}{suffix}" for value in row]
+        print("    {" + ",\n     ".join(", ".join(numbers[i : i + in_line]) for i in range(0, len(row), in_line)) + "},")
     print("};")
+
+
+def begin_header(module: str, guard: str) -> None:
+    """Print the first lines of a file of tables."""
+    print(
+        f"/* Written by `python -m benchmarks.{module}`. A column is an interval, a row a coefficient, the last one the center. */"
+    )
+    print(f"#ifndef {guard}\n#define {guard}\n\n#include <stdalign.h>")
 
 
 def main() -> None:
     """Print the header."""
-    print(
-        "/* Written by `python -m benchmarks.fit_tables`. A column is an interval, a row a coefficient, the last one the center. */"
-    )
-    print("#ifndef FASTNN_TABLES_H\n#define FASTNN_TABLES_H\n\n#include <stdalign.h>")
+    begin_header("fit_tables", "FASTNN_TABLES_H")
     for name, function in FUNCTIONS.items():
         scale, rows = table(function)
         print(f"\nstatic const float fastnn_{name}_scale = {scale:.9g}f, fastnn_{name}_top = {np.float32(function.top):.9g}f;")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Array = np.ndarray
+from .fit_tables import Array, begin_header, show
+
 INTERVALS = 16
 
 
@@ -100,18 +101,11 @@ def table(function: Function) -> tuple[float, Array]:
 
 def main() -> None:
     """Print the header."""
-    print(
-        "/* Written by `python -m benchmarks.fit_wide_tables`. A column is an interval, a row a coefficient, the last one the center. */"
-    )
-    print("#ifndef FASTNN_WIDE_TABLES_H\n#define FASTNN_WIDE_TABLES_H\n\n#include <stdalign.h>")
+    begin_header("fit_wide_tables", "FASTNN_WIDE_TABLES_H")
     for name, function in FUNCTIONS.items():
         scale, rows = table(function)
         print(f"\nstatic const double fastnn_{name}_wide_scale = {scale!r}, fastnn_{name}_wide_top = {function.top!r};")
-        print(f"static alignas(64) const double fastnn_{name}_wide_table[{len(rows)}][{INTERVALS}] = {{")
-        for row in rows:
-            numbers = [f"{value:.17g}" for value in row]
-            print("    {" + ",\n     ".join(", ".join(numbers[i : i + 5]) for i in range(0, INTERVALS, 5)) + "},")
-        print("};")
+        show(f"{name}_wide", rows, "double", ".17g", "", 5)
     print("\n#endif")
 
 
