@@ -2,7 +2,7 @@ from cpython.pythread cimport PyThread_type_lock
 
 
 cdef class Guard:
-    cdef bint taken
+    cdef readonly bint taken
     cdef Py_ssize_t waiting
     cdef PyThread_type_lock awake
     cdef unsigned long owner  # thread that holds it, through __enter__

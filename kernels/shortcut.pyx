@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from fastnn.kernels.boundary cimport valid_classes
 from fastnn.kernels.executor cimport Executor
 from fastnn.kernels.guard cimport Guard
-from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, allocate, describe, matches
+from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, allocate, describe, matches, overlap
 from fastnn.kernels.pullback cimport current
 
 cnp.import_array()
@@ -85,6 +85,8 @@ cdef class Shortcut:
         For each input the calls and arguments that read it, all of compiled kernels; nothing where it has to be copied.
     result : array
         Where they leave the loss, or the prediction.
+    arena : array
+        The memory of all that the calls compute: the call is another one where an input lies in it.
     checks : tuple of (int, int, int)
         (number of the input, classes, ignored): integers that have to be classes.
     watched : tuple of (dict, key, object)
@@ -113,17 +115,17 @@ cdef class Shortcut:
     cdef Step* steps
     cdef Read* reads
     cdef tuple written, held
-    cdef cnp.ndarray result
+    cdef cnp.ndarray result, arena
     cdef Layout output
     cdef list spares     # of predictions
     cdef Py_ssize_t next_spare
 
-    def __cinit__(self, Executor executor, Guard guard, tuple inputs, tuple reads, cnp.ndarray result, tuple checks, tuple watched,
-                  tuple options, tuple lists, tuple variables, tuple steps, tuple written):
+    def __cinit__(self, Executor executor, Guard guard, tuple inputs, tuple reads, cnp.ndarray result, cnp.ndarray arena, tuple checks,
+                  tuple watched, tuple options, tuple lists, tuple variables, tuple steps, tuple written):
         cdef Py_ssize_t i
         if len(inputs) > MOST_INPUTS:
             raise ValueError(f"expected at most {MOST_INPUTS} inputs")
-        self.executor, self.guard, self.result, self.written = executor, guard, result, written
+        self.executor, self.guard, self.result, self.arena, self.written = executor, guard, result, arena, written
         self.spares = [None] * SPARES if cnp.PyArray_NBYTES(result) <= MOST_SPARED else []
         self.held = (inputs, watched, options, lists, variables, steps)  # what the pointers lead to
         self.item_count, self.list_count = len(watched) + len(options), len(lists)
@@ -168,7 +170,7 @@ cdef class Shortcut:
         cdef Py_ssize_t i
         cdef PyObject* value
         for i in range(self.input_count):
-            if not matches(given[i], &self.inputs[i].layout, READY):
+            if not matches(given[i], &self.inputs[i].layout, READY) or overlap(given[i], <PyObject*> self.arena):
                 return False
         for i in range(self.item_count):
             value = PyDict_GetItemWithError(<object> self.items[i].holder, <object> self.items[i].key)

@@ -99,7 +99,9 @@ class Compiled:
         self.check_bound()
         for number, (value, array) in enumerate(zip(self.program.graph.inputs, arrays, strict=True)):
             self.check(value.name, number, array)
-        for memory, array in zip(self.program.inputs, arrays, strict=True):
+        arena = self.program.arena  # where one input goes, another one may lie: an earlier prediction
+        kept = [array.copy() if np.may_share_memory(array, arena) else array for array in arrays]
+        for memory, array in zip(self.program.inputs, kept, strict=True):
             np.copyto(memory, array)
 
     def check_written(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from .program import guard
@@ -21,6 +22,11 @@ class PythonGuard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner = 0
+
+    @property
+    def taken(self) -> bool:
+        """Whether somebody holds it."""
+        return self._lock.locked()
 
     def __enter__(self) -> None:
         if self._owner == threading.get_ident():
@@ -39,12 +45,17 @@ def new_lock() -> Any:
 
 
 def forget_after_fork(plan: Plan) -> None:
-    """Give the plan a fresh lock in every forked child: one that another thread held would never be released there."""
+    """Give the plan a fresh lock in every forked child, and fresh programs where another thread was running one.
+
+    A lock that the other thread held would never be released there.
+    """
     _PLANS.add(plan)
 
 
 def _after_fork() -> None:
     for plan in _PLANS:
+        if plan._lock.taken:  # half of a run: its calls read what the other thread gave them
+            plan._compiled = OrderedDict()
         plan._lock, plan._step_shortcut, plan._predict_shortcut = new_lock(), None, None
 
 

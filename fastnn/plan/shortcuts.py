@@ -81,7 +81,7 @@ def shortcut_of(compiled: Compiled, lock: Any) -> Any:
     variables = [(variable, variable.get()) for variable in (dispatch.current_backends, dispatch.current_observer)]
     reads = tuple([_reads(program, value) for value in graph.inputs])
     made = shortcut.Shortcut(
-        program.executor, lock, tuple(program.inputs), reads, program.outputs[0], tuple(checks), tuple(watched), options, lists,
-        tuple(variables), steps, tuple(compiled.written),
+        program.executor, lock, tuple(program.inputs), reads, program.outputs[0], program.arena, tuple(checks), tuple(watched), options,
+        lists, tuple(variables), steps, tuple(compiled.written),
     )  # fmt: skip
     return made if compiled.is_current() else None  # another thread may have changed something while the program ran

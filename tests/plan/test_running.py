@@ -205,6 +205,29 @@ def test_a_child_born_while_a_plan_runs_can_use_it():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_born_during_a_prediction_predicts_from_its_own_input():
+    plan = fastnn.compile(nn.Sequential(*[nn.Linear(512, 512) for _ in range(4)]))
+    theirs, own = np.random.default_rng(0).standard_normal((2, 8, 512)).astype(np.float32)
+    expected = plan.predict(own)
+    plan.predict(own)
+    ends = threading.Event()
+    running = threading.Thread(target=lambda: [plan.predict(theirs) for _ in iter(ends.is_set, True)])
+    running.start()
+    try:
+        for _ in range(3):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python warns of forks beside threads
+                child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                os._exit(0 if np.array_equal(plan.predict(own), expected) else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        ends.set()
+        running.join()
+
+
 def test_many_dimensions():
     shape = (1, 2, 1, 2, 1, 2, 1, 2, 1, 3)
     model = nn.Linear(3, 2)

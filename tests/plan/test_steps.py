@@ -183,3 +183,22 @@ def test_the_mean_of_an_epoch_of_sums():
         epochs=1, batch_size=5, progress=False,
     )  # fmt: skip
     assert history["loss"][0] == pytest.approx(means[0], abs=1e-12) == pytest.approx(history["val_loss"][0], abs=1e-12)
+
+
+@pytest.mark.parametrize("frozen", [False, True])  # then the prediction may lie where the input was
+@pytest.mark.parametrize("given", ["x", "y"])
+def test_a_prediction_in_the_memory_of_the_plan_is_an_input_of_its_next_step(given, frozen):
+    def losses(keep):
+        fastnn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+        for parameter in model[0].parameters():
+            parameter.requires_grad = not frozen
+        plan = fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+        arrays = dict(zip("xy", np.random.default_rng(0).standard_normal((2, 32, 16)).astype(np.float32), strict=True))
+        found = []
+        for _ in range(6):
+            loss, prediction = plan.train_batch(**arrays)
+            found += [loss, plan.step(**arrays | {given: keep(prediction)})]
+        return found
+
+    assert losses(lambda prediction: prediction) == losses(np.copy)
