@@ -35,8 +35,17 @@ class State(dict[str, Any]):
         note_change()
         return super().pop(name, *default)
 
+    def popitem(self) -> tuple[str, Any]:
+        """Forget the latest item."""
+        note_change()
+        return super().popitem()
+
     def __delitem__(self, name: str) -> None:
         self.pop(name)
+
+    def __ior__(self, other: Any) -> State:  # type: ignore[override, misc]
+        self.update(other)
+        return self
 
     def clear(self) -> None:
         """Start anew."""

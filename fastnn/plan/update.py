@@ -75,6 +75,7 @@ class Update:
             and self._kinds_of_options() == self._kinds
             and all(self.state.get(parameter) is known for parameter, known in self._states)
             and all(state.get(name) is value for state, name, value in self.arrays)
+            and all("step" in state for state, *_ in self._counts)
         )
 
     def _parameters(self) -> list[tuple[int, int]]:
@@ -100,6 +101,7 @@ class Update:
                 for index, value in enumerate(attributes):
                     if value is not node.attributes[index] or type(value) not in UNCHANGING:
                         program.set_attribute(node, index, value)
+            self.count(program, 0)  # compiled code counts in the calls, not in their nodes
             self._options = self._current_options()
         return likely
 

@@ -5,6 +5,7 @@ import pytest
 
 import fastnn
 from fastnn import nn, optim
+from fastnn.training import train_step
 
 from .networks import assert_same_state, batches, twins
 
@@ -35,8 +36,23 @@ def start_anew(state):
     state.clear()
 
 
+def merge(state):
+    state |= {name: np.full_like(value, 0.01) for name, value in arrays(state).items()}
+
+
+def forget_from_the_end(state):
+    while state:
+        state.popitem()
+
+
+def forget_the_count(state):
+    state.pop("step", None)
+
+
 @pytest.mark.parametrize("plain", [False, True], ids=["", "plain dicts"])
-@pytest.mark.parametrize("change", [replace, replace_all_at_once, forget, start_anew])
+@pytest.mark.parametrize(
+    "change", [replace, replace_all_at_once, forget, start_anew, merge, forget_from_the_end, forget_the_count]
+)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_other_arrays_in_the_state_are_seen(name, change, plain, rng):
     x, y = rng.standard_normal((8, 6)).astype(np.float32), rng.integers(0, 3, 8)
@@ -52,11 +68,27 @@ def test_other_arrays_in_the_state_are_seen(name, change, plain, rng):
         for optimizer in optimizers:
             if number == 1 and plain:
                 optimizer.state.update({parameter: dict(state) for parameter, state in optimizer.state.items()})
-            if number == 5 and not (plain and change is start_anew):
+            if number == 5 and not (plain and change is forget_the_count):
                 for state in optimizer.state.values():
                     change(state)
     for parameter, other in zip(eager.parameters(), planned.parameters(), strict=True):
         np.testing.assert_allclose(other.numpy(), parameter.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_count_that_was_put_back_is_seen_beside_another_rate():
+    model, twin, shape = twins("mlp")
+    loss, ours, theirs = nn.CrossEntropyLoss(), optim.Adam(model.parameters()), optim.Adam(twin.parameters())
+    plan = fastnn.compile(model, loss, ours)
+    ((x, y),) = batches(shape, [5])
+    for number in range(30):
+        plan.step(x, y)
+        train_step(twin, loss, theirs, x, y)
+        if number % 3 == 2:
+            for optimizer in (ours, theirs):
+                optimizer.param_groups[0]["lr"] *= 0.9
+                for state in optimizer.state.values():
+                    state["step"] = 1
+    assert_same_state(model.state_dict(), twin.state_dict())
 
 
 def test_a_rate_that_is_a_tensor_may_change_in_place(rng):
