@@ -160,7 +160,8 @@ cdef inline Py_ssize_t list_units(
     Py_ssize_t* start, Py_ssize_t* first_piece, Piece* piece, const Pass* s, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns
 ) noexcept nogil:
     """The units of a block and the outputs in them, those of the first channel. Returns their number; first_piece has one more."""
-    cdef bint split = by_rows(rows, columns, s.pitch, s.span)
+    # Rows shorter than a vector are read beyond their ends: not where that may be the end of the memory.
+    cdef bint split = by_rows(rows, columns, s.pitch, s.span) and (columns >= s.span or not s.in_place)
     cdef Py_ssize_t lines = rows if split else 1, length = columns if split else (rows - 1) * s.pitch + columns
     cdef Py_ssize_t n, i, at, line, p, q, units = 0, pieces = 0
     for n in range(images):
@@ -189,10 +190,11 @@ cdef inline Py_ssize_t list_units(
 cdef inline Py_ssize_t list_pairs(
     Py_ssize_t* start, Py_ssize_t* first_piece, Piece* piece, const Pass* s, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns
 ) noexcept nogil:
-    """Likewise where units are pairs of pixels, whose second one may lie behind a row. The last unit is filled up with its last pair."""
+    """Likewise where units are pairs of pixels, whose second one may lie behind a row, but not behind an input that is read in place:
+    a last pixel there is the second one of its pair. The last unit is filled up with its last pair."""
     cdef bint one_line = s.pitch == columns and s.row_step * s.out_columns == columns * s.step
     cdef Py_ssize_t lines = 1 if one_line else rows, length = rows * columns if one_line else columns
-    cdef Py_ssize_t n, p, q, target, lane = 0, pairs = 0, pieces = 0, units = 0
+    cdef Py_ssize_t n, p, q, target, count, second, lane = 0, pairs = 0, pieces = 0, units = 0
     for n in range(images):
         for p in range(lines):
             q = 0
@@ -201,12 +203,14 @@ cdef inline Py_ssize_t list_pairs(
                 if lane == 0:
                     first_piece[units] = pieces
                     units += 1
-                start[pairs] = (n * s.in_rows + p) * s.pitch + q
-                if lane > 0 and piece[pieces - 1].lane + piece[pieces - 1].count == lane and (
+                count = min(2, length - q)
+                second = 1 if s.in_place and count == 1 and p == lines - 1 else 0
+                start[pairs] = (n * s.in_rows + p) * s.pitch + q - second
+                if lane > 0 and piece[pieces - 1].lane + piece[pieces - 1].count == lane + second and (
                         piece[pieces - 1].target + piece[pieces - 1].count * s.step == target):
-                    piece[pieces - 1].count += min(2, length - q)
+                    piece[pieces - 1].count += count
                 else:
-                    piece[pieces].lane, piece[pieces].target, piece[pieces].count = lane, target, min(2, length - q)
+                    piece[pieces].lane, piece[pieces].target, piece[pieces].count = lane + second, target, count
                     pieces += 1
                 pairs += 1
                 lane = lane + 2 if lane + 2 < 2 * s.starts else 0
