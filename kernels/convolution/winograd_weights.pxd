@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.geometry cimport Geometry
 
-cdef extern from "simd/winograd.h" nogil:
+cdef extern from "simd/winograd_weights.h" nogil:
     enum:
         SPAN_BYTES "FASTNN_SPAN_BYTES"
         ROWS "FASTNN_WINOGRAD_ROWS"

@@ -13,8 +13,6 @@
 #endif
 #endif
 
-#ifdef FASTNN_HAS_TRANSPOSE
-
 /* Lane j of the two results of round s, out of lanes 0..L-1 of the upper row and L..2L-1 of the lower one. */
 #define FASTNN_UPPER(j, s, L) ((j) & (s) ? (L) + (j) - (s) : (j))
 #define FASTNN_LOWER(j, s, L) ((j) & (s) ? (L) + (j) : (j) + (s))
@@ -25,6 +23,7 @@
     FASTNN_LANES_8(pick, s, L), pick(8, s, L), pick(9, s, L), pick(10, s, L), pick(11, s, L), pick(12, s, L),       \
         pick(13, s, L), pick(14, s, L), pick(15, s, L)
 
+#ifdef FASTNN_HAS_TRANSPOSE
 #define FASTNN_ROUND(suffix, s, L)                                                                                  \
     _Pragma("GCC unroll 16") for (int i = 0; i < L; i++)                                                            \
         if (!(i & s)) {                                                                                             \

@@ -8,21 +8,10 @@
 #ifndef FASTNN_WINOGRAD_H
 #define FASTNN_WINOGRAD_H
 
-#include "partial.h"
-#include "transpose.h"
+#include "winograd_weights.h"
 
-/* Rows of a register tile, and vectors in them: 24 sums, 3 vectors, 1 broadcast of 32 registers; 12, 3, 1 of 16. */
-#if defined(__AVX512F__)
-#define FASTNN_WINOGRAD_ROWS 8
-#else
-#define FASTNN_WINOGRAD_ROWS 4
-#endif
-#define FASTNN_WINOGRAD_VECTORS 3
-/* Output channels whose weights lie together: a vector of them, and whole tiles. */
-#define FASTNN_WINOGRAD_SLAB (FASTNN_LANES > FASTNN_WINOGRAD_ROWS ? FASTNN_LANES : FASTNN_WINOGRAD_ROWS)
+#define FASTNN_WINOGRAD_VECTORS 3 /* of a register tile */
 #define FASTNN_WINOGRAD_CHUNK 64  /* products summed in a row before they join the others: the error of a long float32 sum */
-#define FASTNN_WINOGRAD_WINDOW 6  /* the larger of the two */
-#define FASTNN_INLINE static inline __attribute__((always_inline))
 
 /* Neighbouring tiles of a row, at most as many as a vector has lanes. */
 typedef struct {
@@ -41,33 +30,11 @@ typedef struct {
 #define FASTNN_ZIP_(lanes, pick) FASTNN_ZIP__(lanes, pick)
 #define FASTNN_ZIP(pick) FASTNN_ZIP_(FASTNN_LANES, pick)
 
-/* A round of a transposition of up to eight rows, as in transpose.h, in each half of a vector of sixteen lanes. */
-#define FASTNN_PICK__(lanes, pick, s) FASTNN_LANES_##lanes(pick, s, lanes)
-#define FASTNN_PICK_(lanes, pick, s) FASTNN_PICK__(lanes, pick, s)
-#define FASTNN_WINOGRAD_ROUND(s)                                                                                                 \
-    _Pragma("GCC unroll 8") for (int i = 0; i + s < rows; i++)                                                                   \
-        if (!(i & s)) {                                                                                                          \
-            const FASTNN_OF(span) upper = row[i], lower = row[i + s];                                                            \
-            row[i] = __builtin_shufflevector(upper, lower, FASTNN_PICK_(FASTNN_LANES, FASTNN_UPPER, s));                         \
-            row[i + s] = __builtin_shufflevector(upper, lower, FASTNN_PICK_(FASTNN_LANES, FASTNN_LOWER, s));                     \
-        }
-
 #define FASTNN_TEMPLATE "winograd.h"
 #include "dtypes.h"
 
 #endif
 #else
-
-/* A vector of neighbours; or, where it has more than eight lanes, eight and the eight that come ``second`` elements later. */
-FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(load_eights)(const FASTNN_REAL *p, ptrdiff_t second) {
-#if FASTNN_LANES == 16
-    typedef FASTNN_REAL eight __attribute__((vector_size(8 * sizeof(FASTNN_REAL)), aligned(sizeof(FASTNN_REAL)), may_alias));
-    return __builtin_shufflevector(*(const eight *)p, *(const eight *)(p + second), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#else
-    (void)second;
-    return FASTNN_OF(load)(p);
-#endif
-}
 
 /* d[0], d[step], ... = B^T of them. */
 FASTNN_INLINE void FASTNN_OF(winograd_input_line)(int m, FASTNN_OF(span) *d, int step) {
@@ -86,27 +53,6 @@ FASTNN_INLINE void FASTNN_OF(winograd_input_line)(int m, FASTNN_OF(span) *d, int
         d[3 * step] = even2 + odd2;
         d[4 * step] = even2 - odd2;
         d[5 * step] = 4 * b - 5 * e + g;
-    }
-}
-
-/* t[0], t[step], ... = G of three weights. */
-FASTNN_INLINE void FASTNN_OF(winograd_weight_line)(int m, FASTNN_OF(span) a, FASTNN_OF(span) b, FASTNN_OF(span) c,
-                                                   FASTNN_OF(span) *t, int step) {
-    if (m == 2) {
-        const FASTNN_OF(span) half = (FASTNN_REAL)0.5 * (a + c);
-        t[0] = a;
-        t[step] = half + (FASTNN_REAL)0.5 * b;
-        t[2 * step] = half - (FASTNN_REAL)0.5 * b;
-        t[3 * step] = c;
-    } else {
-        const FASTNN_OF(span) even = (a + c) * (FASTNN_REAL)(-1.0 / 6), odd = b * (FASTNN_REAL)(-1.0 / 6);
-        const FASTNN_OF(span) even2 = a * (FASTNN_REAL)(1.0 / 24) + c * (FASTNN_REAL)(1.0 / 6), odd2 = b * (FASTNN_REAL)(1.0 / 12);
-        t[0] = a * (FASTNN_REAL)0.25;
-        t[step] = even + odd;
-        t[2 * step] = even - odd;
-        t[3 * step] = even2 + odd2;
-        t[4 * step] = even2 - odd2;
-        t[5 * step] = c;
     }
 }
 
@@ -201,56 +147,6 @@ static inline void FASTNN_OF(winograd_input)(int m, const FASTNN_REAL *x, ptrdif
         FASTNN_OF(winograd_input_4)(x, pitch, phase, v, stride);
 }
 
-/* taps[tap * lanes + i] = source[i * stride + tap]: eight taps are transposed in registers, and the ninth is picked up. Transposing two
-   whole blocks of them took a third longer. */
-static void FASTNN_OF(winograd_taps)(const FASTNN_REAL *source, ptrdiff_t stride, FASTNN_REAL *taps) {
-    enum { lanes = FASTNN_LANES, rows = lanes < 8 ? lanes : 8 };
-    for (ptrdiff_t first = 0; first < 8; first += rows) {
-        FASTNN_OF(span) row[rows];
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++)
-            row[i] = FASTNN_OF(load_eights)(source + first + i * stride, 8 * stride);
-#if FASTNN_LANES >= 8
-        FASTNN_WINOGRAD_ROUND(4)
-#endif
-#if FASTNN_LANES >= 4
-        FASTNN_WINOGRAD_ROUND(2)
-#endif
-        FASTNN_WINOGRAD_ROUND(1)
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++)
-            *(FASTNN_OF(span) *)(taps + (first + i) * lanes) = row[i];
-    }
-    for (int i = 0; i < lanes; i++)
-        taps[8 * lanes + i] = source[i * stride + 8];
-}
-
-/* One vector of output channels and one input channel: u[xi * stride + channel]; w[tap * lanes + channel], taps step by `turn`, which is
-   -1 for a kernel turned by 180 degrees. */
-FASTNN_INLINE void FASTNN_OF(winograd_weights_of)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t stride) {
-    enum { lanes = FASTNN_SPAN_BYTES / sizeof(FASTNN_REAL) };
-    FASTNN_OF(span) t[3 * FASTNN_WINOGRAD_WINDOW], line[FASTNN_WINOGRAD_WINDOW];
-    const int n = m + 2;
-#pragma GCC unroll 3
-    for (int c = 0; c < 3; c++)
-        FASTNN_OF(winograd_weight_line)(m, FASTNN_OF(load)(w + c * turn * lanes), FASTNN_OF(load)(w + (3 + c) * turn * lanes),
-                                        FASTNN_OF(load)(w + (6 + c) * turn * lanes), t + c, 3);
-#pragma GCC unroll 6
-    for (int r = 0; r < n; r++) {
-        FASTNN_OF(winograd_weight_line)(m, t[3 * r], t[3 * r + 1], t[3 * r + 2], line, 1);
-#pragma GCC unroll 6
-        for (int s = 0; s < n; s++)
-            *(FASTNN_OF(span) *)(u + (r * n + s) * stride) = line[s];
-    }
-}
-
-static void FASTNN_OF(winograd_weights)(int m, const FASTNN_REAL *w, int turn, FASTNN_REAL *u, ptrdiff_t stride) {
-    if (m == 2)
-        FASTNN_OF(winograd_weights_of)(2, w, turn, u, stride);
-    else
-        FASTNN_OF(winograd_weights_of)(4, w, turn, u, stride);
-}
-
 /* p[row i][vector j] = or += sum over k of u[k][i] v[k][j], for R rows of a slab of FASTNN_WINOGRAD_SLAB. */
 #define FASTNN_DEFINE_WINOGRAD_TILE(R, J)                                                                                        \
     static void FASTNN_OF(winograd_tile_##J)(ptrdiff_t depth, const FASTNN_REAL *u, const FASTNN_REAL *v, FASTNN_REAL *p,        \
@@ -302,11 +198,11 @@ static inline void FASTNN_OF(winograd_tiles)(ptrdiff_t vectors, ptrdiff_t depth,
 }
 
 FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_low)(FASTNN_OF(span) a, FASTNN_OF(span) b) {
-    return __builtin_shufflevector(a, b, FASTNN_ZIP(FASTNN_ZIP_LOW));
+    return FASTNN_SHUFFLE(a, b, FASTNN_ZIP(FASTNN_ZIP_LOW));
 }
 
 FASTNN_INLINE FASTNN_OF(span) FASTNN_OF(zip_high)(FASTNN_OF(span) a, FASTNN_OF(span) b) {
-    return __builtin_shufflevector(a, b, FASTNN_ZIP(FASTNN_ZIP_HIGH));
+    return FASTNN_SHUFFLE(a, b, FASTNN_ZIP(FASTNN_ZIP_HIGH));
 }
 
 /* The outputs of one vector of tiles, of which so many count, for those of the runs that lie in it; `place` is its first lane, and outputs
