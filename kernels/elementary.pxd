@@ -8,8 +8,6 @@ from fastnn.kernels.arrays cimport real
 cdef extern from "simd/elementary.h" nogil:
     float exp_f32 "fastnn_exp_f32"(float x) noexcept
     double exp_f64 "fastnn_exp_f64"(double x) noexcept
-    float expm1_f32 "fastnn_expm1_f32"(float x) noexcept
-    double expm1_f64 "fastnn_expm1_f64"(double x) noexcept
     float log_f32 "fastnn_log_f32"(float x) noexcept
     double log_f64 "fastnn_log_f64"(double x) noexcept
     float log1p_f32 "fastnn_log1p_f32"(float x) noexcept
@@ -18,8 +16,6 @@ cdef extern from "simd/elementary.h" nogil:
     double tanh_f64 "fastnn_tanh_f64"(double x) noexcept
     float sigmoid_f32 "fastnn_sigmoid_f32"(float x) noexcept
     double sigmoid_f64 "fastnn_sigmoid_f64"(double x) noexcept
-    float erf_f32 "fastnn_erf_f32"(float x) noexcept
-    double erf_f64 "fastnn_erf_f64"(double x) noexcept
 
 
 cdef inline real exp_(real x) noexcept nogil:
@@ -27,14 +23,6 @@ cdef inline real exp_(real x) noexcept nogil:
         return exp_f32(x)
     else:
         return exp_f64(x)
-
-
-cdef inline real expm1_(real x) noexcept nogil:
-    """exp(x) - 1 without cancellation near 0."""
-    if real is float:
-        return expm1_f32(x)
-    else:
-        return expm1_f64(x)
 
 
 cdef inline real log_(real x) noexcept nogil:
@@ -65,10 +53,3 @@ cdef inline real sigmoid_(real x) noexcept nogil:
         return sigmoid_f32(x)
     else:
         return sigmoid_f64(x)
-
-
-cdef inline real erf_(real x) noexcept nogil:
-    if real is float:
-        return erf_f32(x)
-    else:
-        return erf_f64(x)
