@@ -35,14 +35,15 @@ def _table(title: str, graph: Graph) -> list[str]:
     costs = [node.cost() for node in calls]
     flops, moved = sum(cost.flops for cost in costs), sum(cost.bytes for cost in costs)
     size = plan_memory(graph).size
+    width = max([30, *(len(node.operator.name) + 2 for node in calls)])  # a chain has a long name
     lines = [
         f"  {title}: {len(calls)} calls, {flops:,} flops, {moved:,} bytes read and written, an arena of {size:,} bytes",
-        f"    {'call':<30}{'phase':<10}{'output':<24}{'flops':>14}{'bytes':>14}",
+        f"    {'call':<{width}}{'phase':<10}{'output':<24}{'flops':>14}{'bytes':>14}",
     ]
     for node, cost in zip(calls, costs, strict=True):
         output = next((value for value in node.outputs if value is not None), None)
         shape = "" if output is None else f"{output.dtype}{list(output.shape)}"
-        lines.append(f"    {node.operator.name:<30}{node.phase:<10}{shape:<24}{cost.flops:>14,}{cost.bytes:>14,}")
+        lines.append(f"    {node.operator.name:<{width}}{node.phase:<10}{shape:<24}{cost.flops:>14,}{cost.bytes:>14,}")
     return lines
 
 

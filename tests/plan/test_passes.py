@@ -172,6 +172,7 @@ def test_elementwise_chains():
         names, notes = compiled(plan)
         fused = [name for name in names if "+" in name]
         assert len(fused) >= 3 and notes["chains"].startswith(f"{len(fused)} of ")
+        assert set(fused) <= set(plan.explain().split())
 
 
 def test_small_chains_and_those_without_numba_stay(monkeypatch):

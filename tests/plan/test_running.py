@@ -14,6 +14,7 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import dispatch, nn, optim
+from fastnn.plan import locks
 from fastnn.plan.checked import rows_in
 
 from .networks import MODELS, assert_same_state, batches, twins
@@ -159,6 +160,20 @@ def test_observers_see_the_calls_of_a_plan():
     assert [call.phase for call in calls if call.operator.name == "adam"] == ["update"] * 4
     assert calls[0].owner is model[0] and calls[0].phase == "forward"
     assert any(call.owner is model[0] and call.phase == "backward" for call in calls)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled lock", "lock in Python"])
+def test_a_loss_that_calls_its_own_plan_is_refused(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(locks, "guard", None)
+    x, model = np.ones((2, 3), np.float32), nn.Linear(3, 3)
+    plan = fastnn.compile(
+        model, lambda prediction, y: F.mse_loss(prediction, plan.predict(x)), optim.SGD(model.parameters(), lr=0.1)
+    )
+    with pytest.raises(ValueError, match="by its own model, loss or optimiser"):
+        plan.step(x, x)
+    plan.loss = nn.MSELoss()
+    assert plan.step(x, x) > 0
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
