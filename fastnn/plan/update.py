@@ -98,10 +98,10 @@ class Update:
             self._before = self._numbers()
             for parameter, group, node in self.members:
                 attributes = self.optimizer.rule(parameter, group).attributes
-                for index, value in enumerate(attributes):
-                    if value is not node.attributes[index] or type(value) not in UNCHANGING:
+                for index, (name, value) in enumerate(zip(node.operator.attributes, attributes, strict=True)):
+                    # Of counts the node may have an old one: compiled code counts in the call.
+                    if name == "step" or value is not node.attributes[index] or type(value) not in UNCHANGING:
                         program.set_attribute(node, index, value)
-            self.count(program, 0)  # compiled code counts in the calls, not in their nodes
             self._options = self._current_options()
         return likely
 
