@@ -32,10 +32,8 @@ cdef class Guard:
                 PyThread_acquire_lock_timed(self.awake, 100_000, 0)
             self.waiting -= 1
             PyErr_CheckSignals()
-        self.owner = PyThread_get_thread_ident()
 
     def __exit__(self, *exception):
-        self.owner = 0
         self.release()
 
     cdef bint take(self) noexcept:
@@ -43,6 +41,7 @@ cdef class Guard:
         if self.taken:
             return False
         self.taken = True
+        self.owner = PyThread_get_thread_ident()
         return True
 
     cdef void release(self) noexcept:

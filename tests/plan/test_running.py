@@ -176,6 +176,24 @@ def test_a_loss_that_calls_its_own_plan_is_refused(compiled, monkeypatch):
     assert plan.step(x, x) > 0
 
 
+def test_a_plan_that_is_called_while_it_predicts_is_refused(monkeypatch):
+    """By a signal's handler, say. A call like the last one refuses too."""
+    plan, x, calls = fastnn.compile(nn.Linear(3, 2)), np.ones((4, 3), np.float32), []
+
+    def run(*arguments, run=dispatch._run_reference):
+        calls.append(arguments)
+        with pytest.raises(ValueError, match="by its own model, loss or optimiser"):
+            plan.predict(x)
+        return run(*arguments)
+
+    with fastnn.use_backend("reference"):
+        expected = plan.predict(x)
+        monkeypatch.setattr(dispatch, "_run_reference", run)
+        for _ in range(5):
+            np.testing.assert_array_equal(plan.predict(x), expected)
+    assert len(calls) == 5
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
 def test_an_interrupted_epoch_counts_its_steps():
     model = nn.Linear(64, 64)
