@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -207,9 +207,3 @@ class Graph:
         """Every value whose memory belongs to somebody else, each once."""
         values = {id(v): v for node in self.nodes for v in (*node.inputs, *node.outputs) if v is not None and v.is_bound}
         return list(values.values())
-
-
-def live_values(nodes: Iterable[Node]) -> list[Value]:
-    """The computed values of some nodes, each once, in the order in which they are made."""
-    found = {id(v): v for node in nodes for v in node.outputs if v is not None and not v.is_bound}
-    return list(found.values())
