@@ -18,7 +18,7 @@ from fastnn.measure.bench.networks import CONTESTS, compare_network
 from fastnn.measure.bench.report import Run, duration, markdown_table, versions
 from fastnn.measure.problems.networks import NETWORKS
 
-COLUMNS = ["network", "contest", "fastnn", "best rival", "its time", "ratio", "goal", "verdict"]
+COLUMNS = ["network", "contest", "fastnn", "best rival", "its time", "ratio", "goal", "verdict", "the others"]
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -78,11 +78,12 @@ def _verdict(result: Result) -> str:
 
 def _cells(result: Result) -> list[str]:
     """One line of the table."""
-    best = f"{result.best} {result.variants[result.best]}" if result.best else "-"
+    best = f"{peers.TITLES[result.best]} {result.variants[result.best]}" if result.best else "-"
+    others = [f"{peers.TITLES[name]} {duration(seconds)}" for name, seconds in result.peers.items() if name != result.best]
     return [
         result.label, result.direction, "ERROR" if result.error else duration(result.seconds), best,
         duration(result.peers.get(result.best)), "-" if result.ratio is None else f"{result.ratio:.2f}",
-        "" if result.goal is None else f"{result.goal:g}", _verdict(result),
+        "" if result.goal is None else f"{result.goal:g}", _verdict(result), ", ".join(others),
     ]  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def _markdown(run: Run) -> str:
 
 
 def _print(cells: list[str]) -> None:
-    widths = (34, 18, 9, 32, 9, 7, 6, 18)
+    widths = (34, 18, 9, 32, 9, 7, 6, 18, 0)
     print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip(), flush=True)
 
 
