@@ -5,7 +5,7 @@
 #ifndef FASTNN_DOTS_H
 #define FASTNN_DOTS_H
 
-#include "transpose.h"
+#include "cross.h"
 
 #include <stdint.h>
 
@@ -39,33 +39,23 @@ typedef __m512i fastnn_lanes;
 typedef int fastnn_lanes;
 #endif
 
-#ifdef FASTNN_HAS_TRANSPOSE
-#define FASTNN_CROSS(suffix, s, L, distance)                                                                        \
-    FASTNN_UNROLL for (int i = 0; i < FASTNN_DOT_ROWS; i++)                                                         \
-        if (i % L < distance) {                                                                                     \
-            const fastnn_vector_##suffix upper = v[i], lower = v[i + distance];                                     \
-            v[i] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_UPPER, s, L))                      \
-                 + __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_LOWER, s, L));                     \
-        }
-#define FASTNN_CROSSES_2(suffix) FASTNN_CROSS(suffix, 1, 2, 1)
-#define FASTNN_CROSSES_4(suffix) FASTNN_CROSS(suffix, 2, 4, 2) FASTNN_CROSS(suffix, 1, 4, 1)
-#define FASTNN_CROSSES_8(suffix) FASTNN_CROSS(suffix, 4, 8, 4) FASTNN_CROSS(suffix, 2, 8, 2) FASTNN_CROSS(suffix, 1, 8, 1)
 /* Sixteen lanes: eight sums of two lanes are left, whose halves end side by side in the lower half. */
+#ifdef FASTNN_HAS_TRANSPOSE
+#define FASTNN_CROSSES_2(suffix) FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 1, 2, 1)
+#define FASTNN_CROSSES_4(suffix) FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 2, 4, 2) FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 1, 4, 1)
+#define FASTNN_CROSSES_8(suffix)                                                                                    \
+    FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 4, 8, 4) FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 2, 8, 2)                   \
+    FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 1, 8, 1)
 #define FASTNN_CROSSES_16(suffix)                                                                                   \
-    FASTNN_CROSS(suffix, 8, 16, 4) FASTNN_CROSS(suffix, 4, 16, 2) FASTNN_CROSS(suffix, 2, 16, 1)                    \
+    FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 8, 16, 4) FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 4, 16, 2)                 \
+    FASTNN_CROSS(suffix, FASTNN_DOT_ROWS, 2, 16, 1)                                                                 \
     v[0] = __builtin_shufflevector(v[0], v[0], 0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14)                \
          + __builtin_shufflevector(v[0], v[0], 1, 3, 5, 7, 9, 11, 13, 15, 1, 3, 5, 7, 9, 11, 13, 15);
 #else
-#define FASTNN_CROSSES(suffix, L)                                                                                   \
-    for (int i = 0; i < FASTNN_DOT_ROWS; i++) {                                                                     \
-        for (int lane = 1; lane < L; lane++)                                                                        \
-            v[i][0] += v[i][lane];                                                                                  \
-        v[i / L * L][i % L] = v[i][0];                                                                              \
-    }
-#define FASTNN_CROSSES_2(suffix) FASTNN_CROSSES(suffix, 2)
-#define FASTNN_CROSSES_4(suffix) FASTNN_CROSSES(suffix, 4)
-#define FASTNN_CROSSES_8(suffix) FASTNN_CROSSES(suffix, 8)
-#define FASTNN_CROSSES_16(suffix) FASTNN_CROSSES(suffix, 16)
+#define FASTNN_CROSSES_2(suffix) FASTNN_ADD_LANES(FASTNN_DOT_ROWS, 2)
+#define FASTNN_CROSSES_4(suffix) FASTNN_ADD_LANES(FASTNN_DOT_ROWS, 4)
+#define FASTNN_CROSSES_8(suffix) FASTNN_ADD_LANES(FASTNN_DOT_ROWS, 8)
+#define FASTNN_CROSSES_16(suffix) FASTNN_ADD_LANES(FASTNN_DOT_ROWS, 16)
 #endif
 
 #define FASTNN_DEFINE_DOTS(real, suffix, L)                                                                         \

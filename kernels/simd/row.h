@@ -1,37 +1,24 @@
 /* One row times the rows of a matrix, which are read in place: a linear map of a single sample, its bias and relu.
 
-   As many rows of the matrix at a time as a vector has lanes, at least eight: their sums are added crosswise (dots.h) and leave in
+   As many rows of the matrix at a time as a vector has lanes, at least eight: their sums are added crosswise (cross.h) and leave in
    whole vectors, so that the next layer's loads find them in the store buffer. */
 #ifndef FASTNN_ROW_H
 #define FASTNN_ROW_H
 
-#include "transpose.h"
+#include "cross.h"
 
 #define FASTNN_ROW_BYTES (64 * FASTNN_VECTOR_BYTES) /* of a row: more products of a lane would have to be added up in chunks */
 
 #ifdef FASTNN_HAS_TRANSPOSE
-#define FASTNN_ROW_CROSS(suffix, R, L, s)                                                                           \
-    FASTNN_UNROLL for (int i = 0; i < R; i++)                                                                       \
-        if (i % L < s) {                                                                                            \
-            const fastnn_vector_##suffix upper = v[i], lower = v[i + s];                                            \
-            v[i] = __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_UPPER, s, L))                      \
-                 + __builtin_shufflevector(upper, lower, FASTNN_LANES_##L(FASTNN_LOWER, s, L));                     \
-        }
-#define FASTNN_ROW_CROSSES_2(suffix, R, L) FASTNN_ROW_CROSS(suffix, R, L, 1)
-#define FASTNN_ROW_CROSSES_4(suffix, R, L) FASTNN_ROW_CROSS(suffix, R, L, 2) FASTNN_ROW_CROSSES_2(suffix, R, L)
-#define FASTNN_ROW_CROSSES_8(suffix, R, L) FASTNN_ROW_CROSS(suffix, R, L, 4) FASTNN_ROW_CROSSES_4(suffix, R, L)
-#define FASTNN_ROW_CROSSES_16(suffix, R, L) FASTNN_ROW_CROSS(suffix, R, L, 8) FASTNN_ROW_CROSSES_8(suffix, R, L)
+#define FASTNN_ROW_CROSSES_2(suffix, R, L) FASTNN_CROSS(suffix, R, 1, L, 1)
+#define FASTNN_ROW_CROSSES_4(suffix, R, L) FASTNN_CROSS(suffix, R, 2, L, 2) FASTNN_ROW_CROSSES_2(suffix, R, L)
+#define FASTNN_ROW_CROSSES_8(suffix, R, L) FASTNN_CROSS(suffix, R, 4, L, 4) FASTNN_ROW_CROSSES_4(suffix, R, L)
+#define FASTNN_ROW_CROSSES_16(suffix, R, L) FASTNN_CROSS(suffix, R, 8, L, 8) FASTNN_ROW_CROSSES_8(suffix, R, L)
 #else
-#define FASTNN_ROW_CROSSES(suffix, R, L)                                                                            \
-    for (int i = 0; i < R; i++) {                                                                                   \
-        for (int lane = 1; lane < L; lane++)                                                                        \
-            v[i][0] += v[i][lane];                                                                                  \
-        v[i / L * L][i % L] = v[i][0];                                                                              \
-    }
-#define FASTNN_ROW_CROSSES_2 FASTNN_ROW_CROSSES
-#define FASTNN_ROW_CROSSES_4 FASTNN_ROW_CROSSES
-#define FASTNN_ROW_CROSSES_8 FASTNN_ROW_CROSSES
-#define FASTNN_ROW_CROSSES_16 FASTNN_ROW_CROSSES
+#define FASTNN_ROW_CROSSES_2(suffix, R, L) FASTNN_ADD_LANES(R, L)
+#define FASTNN_ROW_CROSSES_4(suffix, R, L) FASTNN_ADD_LANES(R, L)
+#define FASTNN_ROW_CROSSES_8(suffix, R, L) FASTNN_ADD_LANES(R, L)
+#define FASTNN_ROW_CROSSES_16(suffix, R, L) FASTNN_ADD_LANES(R, L)
 #endif
 
 #define FASTNN_DEFINE_ROW(real, suffix, R, L)                                                                       \
