@@ -5,6 +5,7 @@ import numpy as np
 from ..numba_lines import fill, spread_line
 from ..numba_rows import GROUP, correlate, weigh_taps
 from ..numba_support import helper, kernel
+from ..numba_tiles import CHUNK
 from ..numba_vectors import at, lanes, load, pointer, sum_lanes, zero
 from .numba_planes import convolve_plane, correlate_plane
 
@@ -81,6 +82,14 @@ def depthwise_dx(dy, w, dx, top, left, dh, dw):
             _weigh_lines(pointer(lines), offsets, space, 1, pointer(turned), zero(pointer(w)), H, W, target, add)
 
 
+@helper
+def _move_sums(sums, size, totals):
+    """totals[t] += the lanes of vector t of sums, which is zero then."""
+    for t in range(totals.size):
+        totals[t] += sum_lanes(load(sums, t * size))
+    fill(sums, 0, totals.size * size, zero(sums))
+
+
 @kernel
 def depthwise_dw(dy, x, dw_, sh, sw, top, left, dh, dw):
     N, C, H, W = x.shape
@@ -90,19 +99,22 @@ def depthwise_dw(dy, x, dw_, sh, sw, top, left, dh, dw):
     space, rows = _line_space(Q, KW, sw, dw, size), (P - 1) * sh + (KH - 1) * dh + 1
     lines, offsets, sums = np.empty(rows * space, x.dtype), np.empty(KH * KW, np.int64), np.empty(KH * KW * size, x.dtype)
     _tap_offsets(KH, KW, sw, dh, dw, Q, space, offsets)
-    flat = dw_.reshape(O, KH * KW)
-    fill(pointer(dw_), 0, dw_.size, zero(pointer(x)))
+    length = CHUNK * size  # a lane adds up to CHUNK products before its sum goes into a double
+    height = max(1, CHUNK // max((Q + size - 1) // size, 1))
+    totals = np.zeros((O, KH * KW))
+    fill(pointer(sums), 0, sums.size, zero(pointer(x)))
     for i in range(N * C):
         _spread_plane(at(pointer(x), i * H * W), H, W, top, left, sw, rows, Q, KW, dw, space, pointer(lines))
         for o in range(i % C * (O // C), (i % C + 1) * (O // C)):
-            fill(pointer(sums), 0, sums.size, zero(pointer(x)))
             for p in range(P):
                 values, source = at(pointer(dy), ((i // C * O + o) * P + p) * Q), at(pointer(lines), p * sh * space)
-                for t in range(0, KH * KW, GROUP):
-                    count = min(GROUP, KH * KW - t)
-                    correlate(count, Q, values, source, at(pointer(offsets), t), at(pointer(sums), t * size))
-            for t in range(KH * KW):
-                flat[o, t] += sum_lanes(load(pointer(sums), t * size))
+                for q in range(0, Q, length):
+                    for t in range(0, KH * KW, GROUP):
+                        count, run = min(GROUP, KH * KW - t), min(length, Q - q)
+                        correlate(count, run, at(values, q), at(source, q), at(pointer(offsets), t), at(pointer(sums), t * size))
+                    if (p + 1) % height == 0 or p == P - 1:
+                        _move_sums(pointer(sums), size, totals[o])
+    dw_[...] = totals.reshape(dw_.shape)
 
 
 @kernel
@@ -132,13 +144,16 @@ def plane_by_plane_dw(dy, x, dw, top, left):
     N, C, H, W = x.shape
     O, P, Q = dy.shape[1:]
     size = lanes(pointer(x))
-    sums = np.empty(9 * size, x.dtype)
-    fill(pointer(dw), 0, dw.size, zero(pointer(x)))
+    sums, totals = np.empty(9 * size, x.dtype), np.zeros((O, 9))
+    fill(pointer(sums), 0, sums.size, zero(pointer(x)))
+    length = CHUNK * size  # a lane adds up to CHUNK products before its sum goes into a double
+    height = max(1, CHUNK // max((Q + size - 1) // size, 1))
     for i in range(N * O):
         n, o = i // O, i % O
-        fill(pointer(sums), 0, sums.size, zero(pointer(x)))
         source = at(pointer(x), (n * C + o // (O // C)) * H * W)
-        correlate_plane(at(pointer(dy), i * P * Q), P, Q, source, H, W, top, left, pointer(sums))
-        total = at(pointer(dw), 9 * o)
-        for t in range(9):
-            total[t] += sum_lanes(load(pointer(sums), t * size))
+        for p in range(0, P, height):
+            for q in range(0, Q, length):
+                values, rows, run = at(pointer(dy), (i * P + p) * Q + q), min(height, P - p), min(length, Q - q)
+                correlate_plane(values, Q, rows, run, source, H, W, top - p, left - q, pointer(sums))
+                _move_sums(pointer(sums), size, totals[o])
+    dw[...] = totals.reshape(dw.shape)

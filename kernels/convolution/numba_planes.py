@@ -103,11 +103,14 @@ def _products(builder, values, loaded, totals):
 
 
 @intrinsic
-def correlate_plane(typingctx, dy, P, Q, x, H, W, top, left, sums):
-    """sums[u, v] += dy (P, Q) times x (H, W) under tap (u, v); each is a vector, a lane for the column modulo its length."""
+def correlate_plane(typingctx, dy, pitch, P, Q, x, H, W, top, left, sums):
+    """sums[u, v] += dy (P, Q), rows ``pitch`` apart, times x (H, W) under tap (u, v).
+
+    Each sum is a vector, a lane for the column modulo its length; top and left have any sign.
+    """
 
     def codegen(context, builder, signature, args):
-        dy, P, Q, x, H, W, top, left, sums = args
+        dy, pitch, P, Q, x, H, W, top, left, sums = args
         vector = llvm.vector_of(signature.args[0])
         zero = ir.Constant(vector, None)
         places = [llvm.place(builder, vector, sums, INT64(t * vector.count)) for t in range(9)]
@@ -120,7 +123,7 @@ def correlate_plane(typingctx, dy, P, Q, x, H, W, top, left, sums):
                 i, next_to_last, last, *totals = values
                 loaded = rows.load(builder.sub(i, top))
                 count = builder.select(builder.icmp_signed("<", i, P), valid, INT64(0))
-                place = builder.add(builder.mul(i, Q), column)
+                place = builder.add(builder.mul(i, pitch), column)
                 first = llvm.load_part(builder, vector, dy, place, count)
                 values = (first, next_to_last, last)
                 inner = builder.and_(builder.icmp_signed(">=", i, INT64(2)), builder.icmp_signed("<", i, P))
@@ -144,4 +147,4 @@ def correlate_plane(typingctx, dy, P, Q, x, H, W, top, left, sums):
 
         _blocks(builder, vector, Q, block)
 
-    return types.void(dy, types.intp, types.intp, x, *[types.intp] * 4, sums), codegen
+    return types.void(dy, *[types.intp] * 3, x, *[types.intp] * 4, sums), codegen

@@ -1,4 +1,4 @@
-"""Convolution in plain NumPy: one product for each tap (k, l) of the kernel."""
+"""Convolution in plain NumPy: one product for each tap (k, l) of the kernel, in double, as sums over many pixels are long."""
 
 import numpy as np
 
@@ -15,33 +15,33 @@ def _patches(xp, w, size, stride, dilation, groups):
 
 
 def _by_group(w, groups):
-    return w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+    return w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).astype(np.float64)
 
 
 def _pad(x, padding):
     top, bottom, left, right = padding
-    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    return np.pad(x.astype(np.float64), ((0, 0), (0, 0), (top, bottom), (left, right)))
 
 
 def conv2d(x, w, b, stride, padding, dilation, groups):
     xp = _pad(x, padding)
     size = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(xp.shape[2:], w.shape[2:], stride, dilation, strict=True)]
     wg = _by_group(w, groups)
-    y = np.zeros((x.shape[0], *wg.shape[:2], *size), x.dtype)
+    y = np.zeros((x.shape[0], *wg.shape[:2], *size))
     for k, l, patch in _patches(xp, w, size, stride, dilation, groups):
         y += np.einsum("goc,ngchw->ngohw", wg[..., k, l], patch, optimize=True)
     y = y.reshape(x.shape[0], w.shape[0], *size)
-    return (y if b is None else y + b[:, None, None],)
+    return ((y if b is None else y + b[:, None, None]).astype(x.dtype),)
 
 
 def conv2d_backward(dy, x, w, stride, padding, dilation, groups):
     xp, wg = _pad(x, padding), _by_group(w, groups)
     size = dy.shape[2:]
-    dyg = dy.reshape(dy.shape[0], *wg.shape[:2], *size)
+    dyg = dy.reshape(dy.shape[0], *wg.shape[:2], *size).astype(np.float64)
     dxp, dw = np.zeros_like(xp), np.empty_like(wg)
     for k, l, patch in _patches(xp, w, size, stride, dilation, groups):
         dw[..., k, l] = np.einsum("ngohw,ngchw->goc", dyg, patch, optimize=True)
     for k, l, patch in _patches(dxp, w, size, stride, dilation, groups):
         patch += np.einsum("goc,ngohw->ngchw", wg[..., k, l], dyg, optimize=True)
     dx = dxp[:, :, padding[0] : padding[0] + x.shape[2], padding[2] : padding[2] + x.shape[3]]
-    return np.ascontiguousarray(dx), dw.reshape(w.shape), dy.sum(axis=(0, 2, 3))
+    return dx.astype(x.dtype), dw.reshape(w.shape).astype(x.dtype), dyg.sum(axis=(0, 3, 4)).reshape(-1).astype(x.dtype)
