@@ -235,8 +235,8 @@ cdef inline void product(
 
 
 cdef inline void product_with_panels(
-    real* c, Py_ssize_t c_row, const real* start, const real* a, const real* panels, Py_ssize_t panel, Py_ssize_t pitch,
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
+    real* c, Py_ssize_t c_row, const real* start, const real* a, Py_ssize_t a_row,
+    const real* panels, Py_ssize_t panel, Py_ssize_t pitch, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int activation,
 ) noexcept nogil:
     """C (m, n) = start + A (m, k) B and its activation, on one thread; B packed once for all in padded panels [k][panel]."""
     cdef Py_ssize_t width = TILE_BYTES // sizeof(real), most = BLOCK_BYTES // sizeof(real)
@@ -252,7 +252,7 @@ cdef inline void product_with_panels(
             depth = min(most, k - p)
             block = panels + j // panel * pitch + p * panel
             multiply_block(
-                c + j, c_row, c + j if p else offset(start, j), c_row if p else 0, a + p, k, 1, step * k,
+                c + j, c_row, c + j if p else offset(start, j), c_row if p else 0, a + p, a_row, 1, step * a_row,
                 block, panel, panel, pitch,
                 block + columns // width * width // panel * pitch + columns // width * width % panel, panel,
                 m, step, columns, depth, activation if p + depth >= k else <int> IDENTITY,

@@ -7,7 +7,7 @@ panels of A stream against it. Every element of C is summed in ascending order o
 from .numba_rows import GROUP, weigh_rows
 from .numba_support import helper
 from .numba_tiles import CHUNK, TILE_ROWS, tile, transpose_block
-from .numba_vectors import add, aligned, at, lanes, load, load_part, store, store_part, sum_lanes, zero, zeros
+from .numba_vectors import add, aligned, at, lanes, load, load_part, store, store_part, sum_lanes, zeros
 
 BLOCK_K = 384  # a panel of A of this depth (21 KiB) stays in the first cache
 BLOCK_COLUMNS = 512  # and the packed block of B (768 KiB in float32) in the second
@@ -140,25 +140,29 @@ def add_line(out, line, n):
 
 
 @helper
-def weighted_sum(weights, step, source, stride, count, n, out, scratch):
-    """out[j] = the sum over i < count of weights[i * step] source[i * stride + j], in chunks of i; scratch is as long as out."""
-    if count == 0:
-        for j in range(n):
-            out[j] = 0
+def weighted_sum(weights, step, source, stride, count, n, out, totals):
+    """out[j] = the sum over i < count of weights[i * step] source[i * stride + j], in chunks of i, which are added up in double.
+
+    totals are n doubles.
+    """
+    for j in range(n):
+        out[j] = 0
+        totals[j] = 0
     for begin in range(0, count, CHUNK):
         end = min(begin + CHUNK, count)
-        total = out if begin == 0 else scratch
         for i in range(begin, end, GROUP):
-            weigh_rows(min(GROUP, end - i), n, at(weights, i * step), step, at(source, i * stride), stride, total, i > begin)
-        if begin > 0:
-            add_line(out, scratch, n)
+            weigh_rows(min(GROUP, end - i), n, at(weights, i * step), step, at(source, i * stride), stride, out, i > begin)
+        for j in range(n):
+            totals[j] += out[j]
+    for j in range(n):
+        out[j] = totals[j]
 
 
 @helper
 def sum_run(source, count):
-    """The sum of source[:count], in chunks."""
+    """The sum of source[:count], in chunks, which are added up in double."""
     size = lanes(source)
-    total = zero(source)
+    total = 0.0
     for begin in range(0, count, SUMMED):
         end = min(begin + SUMMED, count)
         a = b = c = d = zeros(source)

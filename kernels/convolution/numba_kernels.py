@@ -143,7 +143,7 @@ def _dx(dy, w, dx, sh, sw, top, left, dh, dw, groups):
 def _db(dy, db):
     plane = dy.shape[2] * dy.shape[3]
     for o in range(db.size):
-        total = db.dtype.type(0)
+        total = 0.0
         for n in range(dy.shape[0]):
             total += sum_run(at(pointer(dy), (n * db.size + o) * plane), plane)
         db[o] = total

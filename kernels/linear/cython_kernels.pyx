@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.entry cimport Argument, Argument32, Argument64, Entry, kernel
 from fastnn.kernels.gemm cimport IDENTITY, RELU, SIGMOID, TANH, gemm_workspace
-from fastnn.kernels.linear.products cimport column_sums, left_multiply, multiply, multiply_panels
+from fastnn.kernels.linear.products cimport column_sums, left_multiply, multiply
 from fastnn.kernels.linear.small cimport is_row, is_small, row_product, small_gradients, small_product
 from fastnn.kernels.packing cimport pack
 from fastnn.kernels.scratch cimport scratch
@@ -26,7 +26,7 @@ cdef int _product(
     if is_row(N, I, O, sizeof(real)):
         row_product(x, w, b, y, I, O, activation)
         return 0
-    return multiply(y, b, x, I, 1, w, 1, I, N, O, I, activation)
+    return multiply(y, b, x, I, 1, w, 1, I, 0, N, O, I, activation)
 
 
 cdef int linear(const Argument* a) noexcept nogil:
@@ -54,9 +54,9 @@ cdef int _gradients(
     if db != NULL:
         column_sums(dy, db, N, O)
     if dx != NULL:
-        failed |= multiply(dx, <const real*> NULL, dy, O, 1, w, I, 1, N, I, O, IDENTITY)
+        failed |= multiply(dx, <const real*> NULL, dy, O, 1, w, I, 1, 0, N, I, O, IDENTITY)
     if dw != NULL:
-        failed |= multiply(dw, <const real*> NULL, dy, 1, O, x, I, 1, O, I, N, IDENTITY)
+        failed |= multiply(dw, <const real*> NULL, dy, 1, O, x, I, 1, 0, O, I, N, IDENTITY)
     return failed
 
 
@@ -108,9 +108,10 @@ cdef int pack_panels(const Argument* a) noexcept nogil:
 
 
 cdef int linear_packed(const Argument* a) noexcept nogil:
-    multiply_panels(
-        a[5].output, a[2].input, a[0].input, a[1].input, a[1].dims[2], a[0].dims[0], a[3].integer, a[0].dims[1], _code(a[4].text))
-    return 0
+    cdef Py_ssize_t I = a[0].dims[1], panel = a[1].dims[2]
+    return multiply(
+        a[5].output, a[2].input, a[0].input, I, 1, a[1].input, panel, 1, panel * I, a[0].dims[0], a[3].integer, I,
+        _code(a[4].text))
 
 
 cdef inline int _products(
@@ -119,7 +120,7 @@ cdef inline int _products(
     cdef Py_ssize_t i
     cdef int failed = 0
     for i in range(B):
-        failed |= multiply(y + i * M * N, <const real*> NULL, a + i * M * K, K, 1, b + i * K * N, N, 1, M, N, K, IDENTITY)
+        failed |= multiply(y + i * M * N, <const real*> NULL, a + i * M * K, K, 1, b + i * K * N, N, 1, 0, M, N, K, IDENTITY)
     return failed
 
 
@@ -136,9 +137,9 @@ cdef inline int _product_gradients(
     for i in range(B):
         d = dy + i * M * N
         if da != NULL:
-            failed |= multiply(da + i * M * K, <const real*> NULL, d, N, 1, b + i * K * N, 1, N, M, K, N, IDENTITY)
+            failed |= multiply(da + i * M * K, <const real*> NULL, d, N, 1, b + i * K * N, 1, N, 0, M, K, N, IDENTITY)
         if db != NULL:
-            failed |= multiply(db + i * K * N, <const real*> NULL, a + i * M * K, 1, K, d, N, 1, K, N, M, IDENTITY)
+            failed |= multiply(db + i * K * N, <const real*> NULL, a + i * M * K, 1, K, d, N, 1, 0, K, N, M, IDENTITY)
     return failed
 
 

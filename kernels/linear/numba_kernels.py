@@ -12,6 +12,7 @@ from ..numba_support import kernel
 from ..numba_tiles import CHUNK
 from ..numba_vectors import add, at, lanes, load_part, pointer, store_part, zeros
 
+LONGEST = 8192  # products that are added up in float32 itself, in blocks; sums of so many go into doubles
 FEW_ROWS = 4  # with fewer rows a tile is mostly empty, and packing the weights costs more than their product
 
 
@@ -20,10 +21,31 @@ def _product(a, a_transposed, b, b_transposed, y, accumulate):
     """y = or += a b"""
     m, n = y.shape
     k = a.shape[0] if a_transposed else a.shape[1]
-    workspace = np.empty(gemm_space(2 * lanes(pointer(y)), n, k), y.dtype)
+    workspace = np.empty(gemm_space(2 * lanes(pointer(y)), n, min(k, LONGEST)), y.dtype)
     a_row, a_k = (1, m) if a_transposed else (k, 1)
     b_k, b_column = (1, k) if b_transposed else (n, 1)
-    gemm(pointer(y), n, pointer(a), a_row, a_k, pointer(b), b_k, b_column, m, n, k, accumulate, workspace)
+    totals = np.zeros(y.shape if k > LONGEST else (0, 0))
+    for p in range(0, max(k, 1), LONGEST):
+        depth, add_to_y = min(LONGEST, k - p), accumulate and p == 0
+        gemm(
+            pointer(y),
+            n,
+            at(pointer(a), p * a_k),
+            a_row,
+            a_k,
+            at(pointer(b), p * b_k),
+            b_k,
+            b_column,
+            m,
+            n,
+            depth,
+            add_to_y,
+            workspace,
+        )
+        if k > LONGEST:
+            totals += y
+    if k > LONGEST:
+        y[...] = totals
 
 
 @kernel
@@ -47,10 +69,10 @@ def _dot_rows(x, w, b, biased, y):
 def _weighted_rows(dy, w, dx):
     """dx = dy w for few rows"""
     outputs, inputs = w.shape
-    scratch = np.empty(inputs, w.dtype)
+    totals = np.empty(inputs)
     for n in range(dy.shape[0]):
         weighted_sum(
-            at(pointer(dy), n * outputs), 1, pointer(w), inputs, outputs, inputs, at(pointer(dx), n * inputs), pointer(scratch)
+            at(pointer(dy), n * outputs), 1, pointer(w), inputs, outputs, inputs, at(pointer(dx), n * inputs), pointer(totals)
         )
 
 
@@ -58,16 +80,16 @@ def _weighted_rows(dy, w, dx):
 def _outer(dy, x, dw):
     """dw = dy^T x for few rows"""
     outputs, inputs = dw.shape
-    scratch = np.empty(inputs, dw.dtype)
+    totals = np.empty(inputs)
     for o in range(outputs):
         target = at(pointer(dw), o * inputs)
-        weighted_sum(at(pointer(dy), o), outputs, pointer(x), inputs, dy.shape[0], inputs, target, pointer(scratch))
+        weighted_sum(at(pointer(dy), o), outputs, pointer(x), inputs, dy.shape[0], inputs, target, pointer(totals))
 
 
 @kernel
 def _sum_rows(dy, db):
-    one, scratch = np.ones(1, dy.dtype), np.empty(db.size, dy.dtype)
-    weighted_sum(pointer(one), 0, pointer(dy), db.size, dy.shape[0], db.size, pointer(db), pointer(scratch))
+    one, totals = np.ones(1, dy.dtype), np.empty(db.size)
+    weighted_sum(pointer(one), 0, pointer(dy), db.size, dy.shape[0], db.size, pointer(db), pointer(totals))
 
 
 @kernel

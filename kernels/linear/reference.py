@@ -4,14 +4,22 @@ import numpy as np
 
 from .operators import PANEL
 
+LONGEST = 256  # products that are added up in float32 itself; longer sums are computed in double
+
+
+def _product(a, b):
+    if a.dtype == np.float64 or a.shape[-1] <= LONGEST:
+        return a @ b
+    return np.matmul(a, b, dtype=np.float64).astype(a.dtype)
+
 
 def linear(x, w, b):
-    y = x @ w.T
+    y = _product(x, w.T)
     return (y if b is None else y + b,)
 
 
 def linear_backward(dy, x, w):
-    return dy @ w, dy.T @ x, dy.sum(axis=0)
+    return _product(dy, w), _product(dy.T, x), dy.sum(axis=0, dtype=np.float64).astype(dy.dtype)
 
 
 def _activate(z, activation):
@@ -56,8 +64,8 @@ def linear_packed(x, panels, b, out_features, activation):
 
 
 def matmul(a, b):
-    return (a @ b,)
+    return (_product(a, b),)
 
 
 def matmul_backward(dy, a, b):
-    return dy @ np.swapaxes(b, 1, 2), np.swapaxes(a, 1, 2) @ dy
+    return _product(dy, np.swapaxes(b, 1, 2)), _product(np.swapaxes(a, 1, 2), dy)

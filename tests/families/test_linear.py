@@ -98,19 +98,6 @@ def test_relu_of_a_single_row_keeps_nan(shape):
     assert (y[0, 1:] == 0).all() and not np.signbit(y[0, 1:]).any()
 
 
-@pytest.mark.parametrize("shape", [(1, 300, 7), (3, 1000, 20), (64, 784, 33), (50, 900, 130)])
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_float32_error_bound(shape, backend, rng):
-    """Within 16 eps sum(|a||b|) of the exact value of each element, on badly scaled data too."""
-    N, I, O = shape
-    x = (rng.standard_normal((N, I)) * 10.0 ** rng.integers(-6, 6, I)).astype(np.float32)
-    w = (rng.standard_normal((O, I)) * 10.0 ** rng.integers(-6, 6, I)).astype(np.float32)
-    with use_backend(backend):
-        y = F.linear(x, w)
-    wide, bound = x.astype(np.float64) @ w.T.astype(np.float64), np.abs(x.astype(np.float64)) @ np.abs(w.T.astype(np.float64))
-    assert (np.abs(y - wide) <= 16 * np.finfo(np.float32).eps * bound).all()
-
-
 def test_overlapping_out_gives_the_right_value(rng):
     x, w = rng.standard_normal((6, 6)), rng.standard_normal((6, 6))
     expected = x @ w.T
@@ -232,20 +219,6 @@ def _moved(array, begin):
     result = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
     result[...] = array
     return result
-
-
-@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 0.999])
-@pytest.mark.parametrize("shape", [(1, 4096, 8), (3, 2000, 20), (30, 3000, 40), (600, 3000, 3)])
-def test_float32_error_bound_on_constant_data(shape, value):
-    """Where every rounding goes the same way."""
-    N, I, O = shape
-    x, w, dy = np.full((N, I), value, np.float32), np.full((O, I), value, np.float32), np.full((N, O), value, np.float32)
-    y, pullback = fastnn.vjp(F.linear, x, w, np.zeros(O, np.float32))
-    dx, dw, db = pullback(dy)
-    square = float(np.float32(value)) ** 2
-    eps = np.finfo(np.float32).eps
-    for result, exact in ((y, square * I), (dx, square * O), (dw, square * N), (db, float(np.float32(value)) * N)):
-        assert np.abs(result.astype(float) - exact).max() <= 16 * eps * exact
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
