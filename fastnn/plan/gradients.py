@@ -34,12 +34,12 @@ class _Backward:
         named = node.named()
         if node.is_view:
             (dy,) = self.incoming(node)
-            self.contribute(node.inputs[0], self.reshaped(dy, node.inputs[0].shape, node.owner))  # type: ignore[union-attr]
+            self.contribute(node.inputs[0], self.reshaped(dy, node.inputs[0].shape, node.owner), node.owner)  # type: ignore[union-attr]
             return
         if operator is arithmetic.add:  # no call: both get what came
             (dy,) = self.incoming(node)
             for value in node.inputs:
-                self.contribute(value, dy)
+                self.contribute(value, dy, node.owner)
             return
         known = dict(zip(operator.attributes, node.attributes, strict=True))
         attributes = [known[a] if a in known else named[a.removesuffix("_shape")].shape for a in backward.attributes]  # type: ignore[union-attr]
@@ -48,13 +48,13 @@ class _Backward:
             wanted = [value is not None and value.requires_grad for value in node.inputs]
             results = self.graph.add(backward, arguments, attributes, owner=node.owner, phase="backward", wanted=wanted)
             for value, gradient in zip(node.inputs, results, strict=True):
-                self.contribute(value, gradient)
+                self.contribute(value, gradient, node.owner)
             return
         takers = {"d" + name: value for name, value in zip(operator.params, node.inputs, strict=True)}
         wanted = [(taker := takers.get(name)) is not None and taker.requires_grad for name in backward.outputs]
         results = self.graph.add(backward, arguments, attributes, owner=node.owner, phase="backward", wanted=wanted)
         for name, gradient in zip(backward.outputs, results, strict=True):
-            self.contribute(takers.get(name), gradient)
+            self.contribute(takers.get(name), gradient, node.owner)
 
     def incoming(self, node: Node) -> list[Value]:
         """The gradients of the differentiable outputs; zeros where none flows in."""
@@ -66,18 +66,18 @@ class _Backward:
             found.append(self.gradients.get(id(value)) or _constant(np.zeros(value.shape, value.dtype)))
         return found
 
-    def contribute(self, value: Value | None, gradient: Value | None) -> None:
-        """Add one gradient to what ``value`` has."""
+    def contribute(self, value: Value | None, gradient: Value | None, owner: object) -> None:
+        """Add one gradient, which comes from a call of ``owner``, to what ``value`` has."""
         if value is None or gradient is None or not value.requires_grad:
             return
-        gradient = self.summed(gradient, value.shape)
+        gradient = self.summed(gradient, value.shape, owner)
         if id(value) in self.gradients:
-            total = self.graph.add(arithmetic.add, (self.gradients[id(value)], gradient), (), phase="backward")[0]
+            total = self.graph.add(arithmetic.add, (self.gradients[id(value)], gradient), (), owner=owner, phase="backward")[0]
             assert total is not None
             gradient = total
         self.gradients[id(value)] = gradient
 
-    def reshaped(self, value: Value, to: Shape, owner: object = None) -> Value:
+    def reshaped(self, value: Value, to: Shape, owner: object) -> Value:
         """A view in another shape."""
         if value.shape == to:
             return value
@@ -85,7 +85,7 @@ class _Backward:
         assert result is not None
         return result
 
-    def summed(self, value: Value, to: Shape) -> Value:
+    def summed(self, value: Value, to: Shape, owner: object) -> Value:
         """The adjoint of broadcasting from ``to``: sums over runs of dimensions that were repeated."""
         if value.shape == to:
             return value
@@ -100,11 +100,11 @@ class _Backward:
                 continue
             here = current.shape
             form = (math.prod(here[:first]), math.prod(here[first:last]), math.prod(here[last:]))
-            (total,) = self.graph.add(reduction.sum, (self.reshaped(current, form),), (), phase="backward")
+            (total,) = self.graph.add(reduction.sum, (self.reshaped(current, form, owner),), (), owner=owner, phase="backward")
             assert total is not None
-            current = self.reshaped(total, (*here[:first], *(1,) * (last - first), *here[last:]))
+            current = self.reshaped(total, (*here[:first], *(1,) * (last - first), *here[last:]), owner)
             last = first
-        return self.reshaped(current, to)
+        return self.reshaped(current, to, owner)
 
 
 def _constant(array: np.ndarray) -> Value:

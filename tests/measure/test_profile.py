@@ -135,5 +135,27 @@ def test_parameters_belong_to_who_computes_with_them():
     assert found.parameters == 40
 
 
+def test_sums_of_gradients_belong_to_who_gives_them(compiled):
+    class Again(nn.Module):
+        """One layer twice, and a scale that is spread over all rows."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+            self.scale = nn.Parameter(np.ones(4, np.float32))
+
+        def forward(self, x):
+            return self.inner(fastnn.functional.tanh(self.inner(x)) * self.scale)
+
+    model = Again()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    found = profile(model, 4, 7, loss=nn.MSELoss(), optimizer=optimizer, compiled=compiled, budget=0.01, roofline=False)
+    layers = {layer.name: layer for layer in found.layers}
+    assert set(layers) == {"(model)", "inner", "loss", "optimizer"}
+    if compiled:
+        backward = layers["inner"].parts["backward"].kernels
+        assert any(kernel.startswith("add ") for kernel in backward), backward
+
+
 def test_is_imported_when_it_is_asked_for():
     assert fastnn.profile is profile and isinstance(profiled(), Profile)
