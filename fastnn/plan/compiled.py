@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .passes import improve
 from .program import Program
 from .trace import trace
 from .update import Update
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 Inputs = Sequence[tuple[str, Sequence[int], Any]]  # name, shape and dtype of each
 
@@ -139,6 +142,20 @@ class Compiled:
             raise
         self._has_run = True
         return likely
+
+
+def compile_call(plan: Plan, kind: str, inputs: Inputs) -> Compiled:
+    """What a plan needs for one kind of call: "step", "gradients", "predict" or "pullback"."""
+    if kind == "predict":
+        return compile_prediction(plan.model, inputs)
+    if kind == "pullback":
+        return compile_pullback(plan.model, inputs)
+    assert plan.loss is not None
+    if kind == "gradients":
+        named: dict[str, Tensor] = {name: p for name, p in plan.model.named_parameters() if p.requires_grad}
+        return compile_training(plan.model, plan.loss, inputs, named)
+    limits = plan.clip_grad_norm, plan.clip_grad_value
+    return compile_training(plan.model, plan.loss, inputs, plan.trained(), plan.optimizer, *limits)
 
 
 def compile_prediction(model: nn.Module, inputs: Inputs) -> Compiled:

@@ -14,7 +14,7 @@ from fastnn.functional import checks
 from fastnn.nn.utils import gradients_lent
 
 from .checked import CHECKS, plain_array
-from .compiled import Compiled, Inputs, compile_prediction, compile_pullback, compile_training
+from .compiled import Compiled, compile_call
 from .epochs import Epochs
 from .explain import explain, graphviz
 from .locks import forget_after_fork, new_lock
@@ -258,24 +258,12 @@ class Plan(Shortcuts):
         key = (kind, *described, dispatch.current_backends.get())
         compiled = self._compiled.get(key)
         if compiled is None or not compiled.is_current():
-            compiled = self._compile(kind, [(name, *given) for name, given in zip("xy", described, strict=False)])
+            compiled = compile_call(self, kind, [(name, *given) for name, given in zip("xy", described, strict=False)])
             self._compiled[key] = compiled
             if len(self._compiled) > MOST_PROGRAMS:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return compiled
-
-    def _compile(self, kind: str, inputs: Inputs) -> Compiled:
-        if kind == "predict":
-            return compile_prediction(self.model, inputs)
-        if kind == "pullback":
-            return compile_pullback(self.model, inputs)
-        assert self.loss is not None
-        if kind == "gradients":
-            named: dict[str, Tensor] = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-            return compile_training(self.model, self.loss, inputs, named)
-        limits = self.clip_grad_norm, self.clip_grad_value
-        return compile_training(self.model, self.loss, inputs, self.trained(), self.optimizer, *limits)
 
     def trained(self) -> dict[str, Tensor]:
         """The parameters that the optimiser trains, by their names in the model where they have one."""
