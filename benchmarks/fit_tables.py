@@ -11,7 +11,7 @@ The logistic function, whose small values count as much as its large ones, has p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import erfc  # type: ignore[import-untyped]
@@ -39,26 +39,36 @@ class Function:
     ----------
     value : callable
     top : float
-        From here on the function is its limit in float32.
+        From here on the function is its limit.
     limit : float
+    """
+
+    value: Callable[[Array], Array]
+    top: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class WeightedFunction(Function):
+    """What is fitted with the least largest error.
+
+    Attributes
+    ----------
     weight : callable
         Of the absolute error.
     first : dict
         Power -> coefficient of the first interval, where it is known: then small arguments keep their digits.
     """
 
-    value: Callable[[Array], Array]
-    top: float
-    limit: float
     weight: Callable[[Array], Array]
-    first: dict[int, float] = field(default_factory=dict)
+    first: dict[int, float]
 
 
 FUNCTIONS = {
-    "tanh": Function(np.tanh, 9.02, 1.0, lambda a: 1 / np.tanh(a), {0: 0, 1: 1}),
-    "decay": Function(lambda a: -np.expm1(-a), 17.4, 1.0, lambda a: -1 / np.expm1(-a), {0: 0, 1: 1}),
-    "gelu": Function(lambda a: a * tail(a), 5.7, 0.0, lambda a: 1 / a, {0: 0, 1: 0.5}),
-    "gelu_slope": Function(slope, 6.3, 0.5, np.ones_like, {0: 0}),
+    "tanh": WeightedFunction(np.tanh, 9.02, 1.0, lambda a: 1 / np.tanh(a), {0: 0, 1: 1}),
+    "decay": WeightedFunction(lambda a: -np.expm1(-a), 17.4, 1.0, lambda a: -1 / np.expm1(-a), {0: 0, 1: 1}),
+    "gelu": WeightedFunction(lambda a: a * tail(a), 5.7, 0.0, lambda a: 1 / a, {0: 0, 1: 0.5}),
+    "gelu_slope": WeightedFunction(slope, 6.3, 0.5, np.ones_like, {0: 0}),
 }
 
 
@@ -100,7 +110,7 @@ def minimax(basis: Array, target: Array) -> Array:
     return best
 
 
-def table(function: Function) -> tuple[np.float32, Array]:
+def table(function: WeightedFunction) -> tuple[np.float32, Array]:
     """The scale, and one row for each power and one of centers; columns in the order of the bits."""
     scale = np.float32(15 / function.top * (1 - 1e-7))
     edges = [(2.0 ** (i // 8) * (1 + i % 8 / 8) - 1) / float(scale) for i in range(INTERVALS + 1)]

@@ -8,11 +8,11 @@ polynomial in r = a - center, which interpolates at Chebyshev's nodes; in the la
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from .fit_tables import Array, begin_header, show
+from .fit_tables import Array, Function, begin_header, show
 
 INTERVALS = 16
 
@@ -32,32 +32,25 @@ def below(a: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Function:
-    """What is fitted.
+class InterpolatedFunction(Function):
+    """What is interpolated.
 
     Attributes
     ----------
-    value : callable
-    top : float
-        From here on the function is its limit in float64.
-    limit : float
     offset, degree : int
     first : tuple of float
         The first coefficients of the first interval, which are known: then small arguments keep their digits.
     """
 
-    value: Callable[[Array], Array]
-    top: float
-    limit: float
     offset: int
     degree: int
-    first: tuple[float, ...] = field(default=(0.0,))
+    first: tuple[float, ...]
 
 
 FUNCTIONS = {
-    "tanh": Function(np.tanh, 19.1, 1.0, 1, 14, (0.0, 1.0)),
-    "gelu": Function(lambda a: a * (0.5 - below(a)), 8.6, 0.0, 16, 13, (0.0, 0.5)),
-    "gelu_slope": Function(lambda a: below(a) + a * density(a), 8.8, 0.5, 16, 13),
+    "tanh": InterpolatedFunction(np.tanh, 19.1, 1.0, 1, 14, (0.0, 1.0)),
+    "gelu": InterpolatedFunction(lambda a: a * (0.5 - below(a)), 8.6, 0.0, 16, 13, (0.0, 0.5)),
+    "gelu_slope": InterpolatedFunction(lambda a: below(a) + a * density(a), 8.8, 0.5, 16, 13, (0.0,)),
 }
 
 
@@ -70,7 +63,7 @@ def interpolate(value: Callable[[Array], Array], low: np.longdouble, high: np.lo
     return np.polynomial.chebyshev.cheb2poly(series) / half ** np.arange(count)
 
 
-def table(function: Function) -> tuple[float, Array]:
+def table(function: InterpolatedFunction) -> tuple[float, Array]:
     """The scale, and one row for each power and one of centers; columns in the order of the bits."""
     in_octave = 4 if function.offset == 1 else 16
     edges = np.array(
