@@ -6,13 +6,15 @@ operator) is called by Python. What takes a microsecond or more runs without the
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
 from libc.string cimport memcpy
 
+from fastnn.kernels.batches cimport Source, gather
 from fastnn.kernels.entry cimport MOST_NUMBERS, Argument64, Kernel, kernel_of
 from fastnn.kernels.pullback cimport PyObject_Vectorcall
+from fastnn.kernels.room cimport make_room
 
 cnp.import_array()
 
@@ -28,10 +30,9 @@ cdef enum:
     SIGNALS = 25_000_000   # nanoseconds of an epoch after which, and in less than three times as many, signals are looked for
 
 
-cdef struct Source:  # of a batch
-    const char* table
-    char* batch
-    size_t row           # bytes
+cdef struct Lookout:  # for signals
+    long long last             # the clock when somebody looked
+    Py_ssize_t batches, most   # since then; and how many may pass until the clock is read
 
 
 cdef class Executor:
@@ -47,10 +48,10 @@ cdef class Executor:
     def __cinit__(self, calls, counters):
         cdef Py_ssize_t i
         self.held = tuple(counters)
-        self.calls = <Call*> _room(len(calls), sizeof(Call))
-        self.arguments = <const void**> _room(len(calls), sizeof(void*))
-        self.pieces = <Piece*> _room(len(calls), sizeof(Piece))
-        self.counters = <Counter*> _room(len(self.held), sizeof(Counter))
+        self.calls = <Call*> make_room(len(calls), sizeof(Call))
+        self.arguments = <const void**> make_room(len(calls), sizeof(void*))
+        self.pieces = <Piece*> make_room(len(calls), sizeof(Piece))
+        self.counters = <Counter*> make_room(len(self.held), sizeof(Counter))
         for i in range(len(self.held)):
             self.counters[i] = Counter(<long long*> cnp.PyArray_DATA(self.held[i]), cnp.PyArray_SIZE(self.held[i]))
             self.counters_count += 1
@@ -84,7 +85,7 @@ cdef class Executor:
         Py_XINCREF(call.function)
         Py_XINCREF(call.kernel)
         self.count = number + 1
-        call.values = <PyObject**> _room(len(arguments), sizeof(PyObject*))
+        call.values = <PyObject**> make_room(len(arguments), sizeof(PyObject*))
         for i, value in enumerate(arguments):
             call.values[i] = <PyObject*> value
             Py_XINCREF(call.values[i])
@@ -92,8 +93,8 @@ cdef class Executor:
         if kernel is not None:
             if call.count != kernel.count:
                 raise TypeError(f"{kernel.name}: expected {kernel.count} arguments, got {call.count}")
-            call.arguments = <Argument64*> _room(call.count, sizeof(Argument64))
-            call.room = <Py_ssize_t*> _room(call.count * MOST_NUMBERS, sizeof(Py_ssize_t))
+            call.arguments = <Argument64*> make_room(call.count, sizeof(Argument64))
+            call.room = <Py_ssize_t*> make_room(call.count * MOST_NUMBERS, sizeof(Py_ssize_t))
             for i in range(call.count):
                 self.take(number, i)
                 self.elements += call.arguments[i].size
@@ -242,15 +243,15 @@ cdef class Executor:
             Grows by one after each batch, so that it is known where a signal ended the epoch.
         """
         cdef Py_ssize_t size = cnp.PyArray_DIM(sources[0][1], 0), last = cnp.PyArray_SIZE(order) - size, first = 0, i
-        cdef Py_ssize_t source_count = len(sources), step_count = len(steps), unlooked = 0, most = 1
+        cdef Py_ssize_t source_count = len(sources), step_count = len(steps)
         cdef const cnp.int64_t* rows = <const cnp.int64_t*> cnp.PyArray_DATA(order)
         cdef cnp.int64_t* finished = <cnp.int64_t*> cnp.PyArray_DATA(done)
         cdef bint narrow = cnp.PyArray_TYPE(loss) == cnp.NPY_FLOAT32
         cdef const void* result = cnp.PyArray_DATA(loss)
         cdef double total = 0
-        cdef long long looked = _now()
-        cdef Source* from_ = <Source*> _room(source_count, sizeof(Source))
-        cdef Py_ssize_t* growing = <Py_ssize_t*> _room(2 * step_count, sizeof(Py_ssize_t))
+        cdef Lookout lookout = Lookout(_now(), 0, 1)
+        cdef Source* from_ = <Source*> make_room(source_count, sizeof(Source))
+        cdef Py_ssize_t* growing = <Py_ssize_t*> make_room(2 * step_count, sizeof(Py_ssize_t))
         try:
             for i, (table, batch) in enumerate(sources):
                 from_[i] = Source(
@@ -260,33 +261,18 @@ cdef class Executor:
             with nogil:
                 while first <= last:
                     for i in range(source_count):
-                        _gather(&from_[i], rows + first, size)
+                        gather(&from_[i], rows + first, size)
                     for i in range(step_count):
                         self.grow_argument(growing[2 * i], growing[2 * i + 1])
                     self.run_once()
                     finished[0] += 1
                     total += (<const float*> result)[0] if narrow else (<const double*> result)[0]
                     first += size
-                    unlooked += 1
-                    if unlooked < most:
-                        continue
-                    if _now() - looked < SIGNALS:
-                        most = 2 * unlooked
-                        continue
-                    with gil:
-                        PyErr_CheckSignals()
-                    looked, most, unlooked = _now(), unlooked // 2, 0
+                    _look(&lookout)
         finally:
             PyMem_Free(from_)
             PyMem_Free(growing)
         return total
-
-
-cdef void* _room(Py_ssize_t count, size_t size) except NULL:
-    cdef void* memory = PyMem_Calloc(count + 1, size)
-    if memory == NULL:
-        raise MemoryError("no room for a plan")
-    return memory
 
 
 cdef long long _now() noexcept nogil:
@@ -295,19 +281,15 @@ cdef long long _now() noexcept nogil:
     return time.tv_sec * 1_000_000_000 + time.tv_nsec
 
 
-cdef void _gather(const Source* source, const cnp.int64_t* rows, Py_ssize_t count) noexcept nogil:
-    """batch[i] = table[rows[i]]. Rows of a number or two are not worth a call each; rows one after the other are copied as one."""
-    cdef Py_ssize_t i = 0, first
-    if source.row == 4:
-        for i in range(count):
-            memcpy(source.batch + 4 * i, source.table + 4 * rows[i], 4)
-    elif source.row == 8:
-        for i in range(count):
-            memcpy(source.batch + 8 * i, source.table + 8 * rows[i], 8)
-    else:
-        while i < count:
-            first = i
-            i += 1
-            while i < count and rows[i] == rows[i - 1] + 1:
-                i += 1
-            memcpy(source.batch + first * source.row, source.table + rows[first] * source.row, (i - first) * source.row)
+cdef int _look(Lookout* lookout) except -1 nogil:
+    """Look for signals after a batch, where it is time to. The clock is not read each time."""
+    lookout.batches += 1
+    if lookout.batches < lookout.most:
+        return 0
+    if _now() - lookout.last < SIGNALS:
+        lookout.most = 2 * lookout.batches
+        return 0
+    with gil:
+        PyErr_CheckSignals()
+    lookout.last, lookout.most, lookout.batches = _now(), lookout.batches // 2, 0
+    return 0

@@ -3,18 +3,18 @@
 from functools import wraps
 
 cimport numpy as cnp
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.string cimport memcpy
 
 from fastnn.kernels.boundary cimport valid_classes
+from fastnn.kernels.conditions cimport Conditions, free_conditions, hold, list_conditions
 from fastnn.kernels.executor cimport Executor
 from fastnn.kernels.guard cimport Guard
 from fastnn.kernels.layouts cimport READY, WRITEABLE, Layout, allocate, describe, matches, overlap
-from fastnn.kernels.pullback cimport current
+from fastnn.kernels.room cimport make_room
 
 cnp.import_array()
 
@@ -39,23 +39,6 @@ cdef struct Input:
     void* memory      # from which the calls read it
     size_t bytes
     Py_ssize_t first, last  # of the reads: the calls that can read it elsewhere; none where it has to be copied
-
-
-cdef struct Item:
-    PyObject* holder  # a dict
-    PyObject* key
-    PyObject* value
-    bint by_equality
-
-
-cdef struct Members:
-    PyObject* known   # a list
-    PyObject* items   # a tuple
-
-
-cdef struct Variable:
-    PyObject* variable
-    PyObject* value
 
 
 cdef struct Check:
@@ -106,11 +89,9 @@ cdef class Shortcut:
 
     cdef Executor executor
     cdef Guard guard
-    cdef Py_ssize_t input_count, item_count, list_count, variable_count, check_count, step_count
+    cdef Py_ssize_t input_count, check_count, step_count
     cdef Input inputs[MOST_INPUTS]
-    cdef Item* items
-    cdef Members* lists
-    cdef Variable* variables
+    cdef Conditions conditions
     cdef Check* checks
     cdef Step* steps
     cdef Read* reads
@@ -128,25 +109,15 @@ cdef class Shortcut:
         self.executor, self.guard, self.result, self.arena, self.written = executor, guard, result, arena, written
         self.spares = [None] * SPARES if cnp.PyArray_NBYTES(result) <= MOST_SPARED else []
         self.held = (inputs, watched, options, lists, variables, steps)  # what the pointers lead to
-        self.item_count, self.list_count = len(watched) + len(options), len(lists)
-        self.input_count, self.variable_count, self.check_count = len(inputs), len(variables), len(checks)
-        self.step_count = len(steps)
-        self.items = <Item*> _room(self.item_count, sizeof(Item))
-        self.lists = <Members*> _room(self.list_count, sizeof(Members))
-        self.variables = <Variable*> _room(self.variable_count, sizeof(Variable))
-        self.checks = <Check*> _room(self.check_count, sizeof(Check))
-        self.steps = <Step*> _room(self.step_count, sizeof(Step))
-        for i, (holder, key, value) in enumerate((*watched, *options)):
-            self.items[i] = Item(<PyObject*> holder, <PyObject*> key, <PyObject*> value, i >= len(watched))
-        for i, (known, items) in enumerate(lists):
-            self.lists[i] = Members(<PyObject*> known, <PyObject*> items)
-        for i, (variable, value) in enumerate(variables):
-            self.variables[i] = Variable(<PyObject*> variable, <PyObject*> value)
+        self.input_count, self.check_count, self.step_count = len(inputs), len(checks), len(steps)
+        list_conditions(&self.conditions, watched, options, lists, variables)
+        self.checks = <Check*> make_room(self.check_count, sizeof(Check))
+        self.steps = <Step*> make_room(self.step_count, sizeof(Step))
         for i, (number, classes, ignored) in enumerate(checks):
             self.checks[i] = Check(number, classes, ignored)
         for i, (call, argument, state) in enumerate(steps):
             self.steps[i] = Step(call, argument, <PyObject*> state)
-        self.reads = <Read*> _room(sum([len(places) for places in reads]), sizeof(Read))
+        self.reads = <Read*> make_room(sum([len(places) for places in reads]), sizeof(Read))
         for i, places in enumerate(reads):
             self.inputs[i].first = self.inputs[i].last = 0 if i == 0 else self.inputs[i - 1].last
             for call, argument in places if inputs[i].nbytes > MOST_COPIED else ():
@@ -158,9 +129,7 @@ cdef class Shortcut:
         describe(&self.output, (<object> result).shape, (<object> result).dtype.num)
 
     def __dealloc__(self):
-        PyMem_Free(self.items)
-        PyMem_Free(self.lists)
-        PyMem_Free(self.variables)
+        free_conditions(&self.conditions)
         PyMem_Free(self.checks)
         PyMem_Free(self.steps)
         PyMem_Free(self.reads)
@@ -168,22 +137,13 @@ cdef class Shortcut:
     cdef bint fits(self, PyObject** given) except -1:
         """Whether nothing is different."""
         cdef Py_ssize_t i
-        cdef PyObject* value
         for i in range(self.input_count):
             if not matches(given[i], &self.inputs[i].layout, READY) or overlap(given[i], <PyObject*> self.arena):
                 return False
-        for i in range(self.item_count):
-            value = PyDict_GetItemWithError(<object> self.items[i].holder, <object> self.items[i].key)
-            if value != self.items[i].value and not (self.items[i].by_equality and same(value, <object> self.items[i].value)):
-                return False
-        for i in range(self.list_count):
-            if not same_items(<list> self.lists[i].known, <tuple> self.lists[i].items):
-                return False
+        if not hold(&self.conditions):
+            return False
         for i in range(PyTuple_GET_SIZE(self.written)):
             if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> PyTuple_GET_ITEM(self.written, i)):
-                return False
-        for i in range(self.variable_count):
-            if current(<object> self.variables[i].variable) != self.variables[i].value:
                 return False
         for i in range(self.check_count):
             if not valid_classes(<cnp.ndarray> given[self.checks[i].input], self.checks[i].classes, self.checks[i].ignored):
@@ -311,27 +271,6 @@ def predicting(slow):
                 return prediction
         return slow(self, x, out)
     return predict
-
-
-cdef void* _room(Py_ssize_t count, size_t size) except NULL:
-    cdef void* memory = PyMem_Calloc(count + 1, size)
-    if memory == NULL:
-        raise MemoryError("no room for a shortcut")
-    return memory
-
-
-cdef bint same(PyObject* value, object known):
-    return value != NULL and type(<object> value) is type(known) and <object> value == known
-
-
-cdef bint same_items(list known, tuple items) noexcept:
-    cdef Py_ssize_t i
-    if PyList_GET_SIZE(known) != PyTuple_GET_SIZE(items):
-        return False
-    for i in range(PyTuple_GET_SIZE(items)):
-        if PyList_GET_ITEM(known, i) != PyTuple_GET_ITEM(items, i):
-            return False
-    return True
 
 
 cdef double read(cnp.ndarray number) noexcept:
