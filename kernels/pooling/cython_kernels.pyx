@@ -44,15 +44,14 @@ cdef inline void _max_one(
 cdef void _max_pool(
     const real* x, real* y, char* indices, int bytes, Py_ssize_t planes, const Pooling* pooling
 ) noexcept nogil:
-    cdef Py_ssize_t p, rows = planes * pooling.OH, first
+    cdef Py_ssize_t p, rows = planes * pooling.OH
     cdef int threads = threads_for(planes * pooling.OH * pooling.OW * pooling.rows.kernel * pooling.columns.kernel // 8), t
-    if indices == NULL and can_halve(pooling):
+    if rows > 0 and can_halve(pooling):
         if threads == 1:
-            halve_rows(x, y, rows, pooling.OW)
+            halve_rows(x, y, indices, bytes, pooling, 0, rows)
             return
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            first = rows * t // threads
-            halve_rows(x + 4 * first * pooling.OW, y + first * pooling.OW, rows * (t + 1) // threads - first, pooling.OW)
+            halve_rows(x, y, indices, bytes, pooling, rows * t // threads, rows * (t + 1) // threads)
     elif threads == 1:
         for p in range(planes):
             _max_one(x, y, indices, bytes, p, pooling)

@@ -16,8 +16,10 @@ cdef extern from "simd/pooling.h" nogil:
         const float* x, float* y, char* indices, int bytes, const Pooling* pooling, Mode mode) noexcept
     void plane_f64 "fastnn_pool_plane_f64"(
         const double* x, double* y, char* indices, int bytes, const Pooling* pooling, Mode mode) noexcept
-    void halves_f32 "fastnn_pool_halves_f32"(const float* x, float* y, Py_ssize_t rows, Py_ssize_t width) noexcept
-    void halves_f64 "fastnn_pool_halves_f64"(const double* x, double* y, Py_ssize_t rows, Py_ssize_t width) noexcept
+    void halves_f32 "fastnn_pool_halves_f32"(
+        const float* x, float* y, char* indices, int bytes, Py_ssize_t rows, Py_ssize_t i, Py_ssize_t height, Py_ssize_t width) noexcept
+    void halves_f64 "fastnn_pool_halves_f64"(
+        const double* x, double* y, char* indices, int bytes, Py_ssize_t rows, Py_ssize_t i, Py_ssize_t height, Py_ssize_t width) noexcept
     void gradient_plane_f32 "fastnn_pool_gradient_plane_f32"(const float* dy, float* dx, const Pooling* pooling) noexcept
     void gradient_plane_f64 "fastnn_pool_gradient_plane_f64"(const double* dy, double* dx, const Pooling* pooling) noexcept
 
@@ -41,12 +43,18 @@ cdef inline bint can_halve(const Pooling* pooling) noexcept nogil:
     )
 
 
-cdef inline void halve_rows(const real* x, real* y, Py_ssize_t rows, Py_ssize_t width) noexcept nogil:
-    """Maxima of 2x2: so many rows of so many windows."""
+cdef inline void halve_rows(
+    const real* x, real* y, char* indices, int bytes, const Pooling* pooling, Py_ssize_t begin, Py_ssize_t end
+) noexcept nogil:
+    """Maxima of 2x2, and positions: the rows begin <= row < end of all planes below each other. Either result may be NULL."""
+    cdef Py_ssize_t width = pooling.OW, height = pooling.OH
+    x += 4 * begin * width
+    y = NULL if y == NULL else y + begin * width
+    indices = NULL if indices == NULL else indices + begin * width * bytes
     if real is float:
-        halves_f32(x, y, rows, width)
+        halves_f32(x, y, indices, bytes, end - begin, begin % height, height, width)
     else:
-        halves_f64(x, y, rows, width)
+        halves_f64(x, y, indices, bytes, end - begin, begin % height, height, width)
 
 
 cdef inline bint can_add_up(const Pooling* pooling) noexcept nogil:

@@ -98,18 +98,25 @@ def test_float32_means_of_large_windows_are_accurate(rng, large):
 
 @every_backend
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 6, 24, 24), (2, 16, 8, 8), (3, 5, 4, 32), (70, 2, 14, 6), (1, 1, 2, 2)], ids=str)
-def test_maxima_of_whole_planes_equal_those_with_positions(shape, dtype, rng):
-    """Windows of 2x2 without margins are computed across rows and planes: to the bit what one window at a time gives."""
+@pytest.mark.parametrize("shape", [(1, 6, 24, 24), (2, 16, 8, 8), (3, 5, 4, 32), (70, 2, 14, 6), (1, 1, 2, 2), (9, 20, 20, 10)], ids=str)
+def test_maxima_of_whole_planes_equal_those_of_single_windows(shape, dtype, rng, shared_work, two_threads):
+    """Windows of 2x2 without margins are computed across rows and planes: to the bit what windows beside a margin give."""
     x = rng.standard_normal(shape)
     for value in (np.nan, 0.0, -0.0, np.inf, -np.inf):
         x[rng.random(shape) < 0.1] = value
     x = x.astype(dtype)
+    expected, places = F.max_pool2d(np.pad(x, ((0, 0), (0, 0), (0, 1), (0, 1))), 2, return_indices=True)
     raw = np.full(x.size // 4 + 64, 7, dtype)
-    out = raw[32:-32].reshape(*shape[:2], shape[2] // 2, shape[3] // 2)
-    F.max_pool2d(x, 2, out=out)
-    expected, _ = F.max_pool2d(x, 2, return_indices=True)
-    assert out.tobytes() == expected.tobytes()
+    out = raw[32:-32].reshape(expected.shape)
+    for threads in (1, 2):
+        fastnn.set_num_threads(threads)
+        out[...] = 0
+        F.max_pool2d(x, 2, out=out)
+        assert out.tobytes() == expected.tobytes()
+        out[...] = 0
+        _, indices = F.max_pool2d(x, 2, return_indices=True, out=out)
+        assert out.tobytes() == expected.tobytes()
+        np.testing.assert_array_equal(indices, places // (shape[3] + 1) * shape[3] + places % (shape[3] + 1))
     assert np.all(raw[:32] == 7) and np.all(raw[-32:] == 7)
 
 
