@@ -97,6 +97,7 @@ typedef enum { FASTNN_POOL_MAX, FASTNN_POOL_ARGMAX, FASTNN_POOL_MEAN } fastnn_po
 #endif
 #include "pooling_lanes.h"
 #include "pooling_strips.h"
+#include "pooling_halves.h"
 
 #define REAL double
 #define INTEGER int64_t
@@ -117,5 +118,6 @@ typedef enum { FASTNN_POOL_MAX, FASTNN_POOL_ARGMAX, FASTNN_POOL_MEAN } fastnn_po
 #endif
 #include "pooling_lanes.h"
 #include "pooling_strips.h"
+#include "pooling_halves.h"
 
 #endif

@@ -98,7 +98,9 @@ def test_float32_means_of_large_windows_are_accurate(rng, large):
 
 @every_backend
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 6, 24, 24), (2, 16, 8, 8), (3, 5, 4, 32), (70, 2, 14, 6), (1, 1, 2, 2), (9, 20, 20, 10)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 6, 24, 24), (2, 16, 8, 8), (3, 5, 4, 32), (70, 2, 14, 6), (1, 1, 2, 2), (9, 20, 20, 10)], ids=str
+)
 def test_maxima_of_whole_planes_equal_those_of_single_windows(shape, dtype, rng, shared_work, two_threads):
     """Windows of 2x2 without margins are computed across rows and planes: to the bit what windows beside a margin give."""
     x = rng.standard_normal(shape)
