@@ -22,6 +22,8 @@ cdef extern from "simd/few_channels.h" nogil:
     void taps_f64 "fastnn_taps_f64"(
         Py_ssize_t tile, Py_ssize_t taps, const Py_ssize_t* offset, const double* panel, const double* source, const Unit* unit,
         double* out, Py_ssize_t stride, Py_ssize_t channels, int add) noexcept
+
+cdef extern from "simd/padded_rows.h" nogil:
     void fill_rows_f32 "fastnn_fill_rows_f32"(
         float* target, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, const float* source, Py_ssize_t row,
         Py_ssize_t first, Py_ssize_t last, Py_ssize_t begin, Py_ssize_t end) noexcept

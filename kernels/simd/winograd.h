@@ -8,6 +8,7 @@
 #ifndef FASTNN_WINOGRAD_H
 #define FASTNN_WINOGRAD_H
 
+#include "padded_rows.h"
 #include "winograd_weights.h"
 
 #define FASTNN_WINOGRAD_VECTORS 3 /* of a register tile */
