@@ -58,17 +58,10 @@ cdef inline Py_ssize_t line_units(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_
     return min(rows * ((columns + span - 1) // span), ((rows - 1) * pitch + columns + span - 1) // span)
 
 
-cdef inline void plan(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept nogil:
-    """Blocks whose padded input fits, of whole rows if it can be; then the taps."""
-    cdef Py_ssize_t lanes = SPAN_BYTES // itemsize, fit, u, v, strands
+cdef inline void cut_blocks(Pass* s, Py_ssize_t itemsize) noexcept nogil:
+    """Blocks whose padded input fits, of whole rows if it can be."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // itemsize, strands = s.down.strands * s.across.strands, fit
     cdef Py_ssize_t most  # pixels of a strand in a block
-    s.taps = s.down.taps * s.across.taps
-    if s.taps == 0:
-        s.down.strands = s.down.reach = s.across.strands = s.across.reach = 0
-    else:
-        find_strands(&s.down)
-        find_strands(&s.across)
-    strands = s.down.strands * s.across.strands
     s.in_place = (
         strands == 1 and s.down.reach + s.across.reach == 0 and s.down.first[0] == 0 and s.across.first[0] == 0
         and s.down.step == 1 and s.across.step == 1 and s.P == s.H and s.Q == s.W and s.P * s.Q >= lanes
@@ -88,14 +81,19 @@ cdef inline void plan(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept 
         s.images = min(s.N, max(most // (s.in_rows * s.pitch), 1))
     s.blocks = (s.N + s.images - 1) // s.images * s.blocks_down * s.blocks_across
     s.plane = strands * s.images * s.in_rows * s.pitch
+
+
+cdef inline void choose_tiles(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept nogil:
+    """What a tile holds, and what is worked on together: a few channels' windows, weights and sums stay in L1; where the weights are
+    many, they are read once for a block, row by row: those of the forward pass run along the input channels, those of dx along the
+    output channels."""
+    cdef Py_ssize_t lanes = SPAN_BYTES // itemsize
     s.packed = g.N * g.P * g.Q >= PACKED_PIXELS
     s.span, s.spans, s.channels, s.starts = lanes, VECTORS, ROWS, 1
     s.units = s.images * line_units(s.rows, s.columns, s.pitch, s.span)
     if s.packed:
         s.span, s.spans, s.channels, s.starts = PIXELS, 1, 2 * lanes, PIXELS // 2
         s.units = (s.images * s.rows * ((s.columns + 1) // 2) + s.starts - 1) // s.starts
-    # The order of work. A few channels' windows, weights and sums stay in L1; where the weights are many, they are read once for a block,
-    # row by row: those of the forward pass run along the input channels, those of dx along the output channels.
     s.group_units, s.tile_channels, s.part_channels = s.spans, s.O, max(PART_TAPS // max(s.taps, 1), 1)
     if s.O * s.C * s.taps * itemsize > WEIGHT_BYTES:
         s.group_units = s.units
@@ -106,6 +104,19 @@ cdef inline void plan(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept 
     if s.packed:
         s.w_row, s.w_channel = s.C * g.KH * g.KW, g.KH * g.KW * s.channels
         s.w_group = (s.O + s.channels - 1) // s.channels * s.channels * s.w_row
+
+
+cdef inline void plan(Pass* s, const Geometry* g, Py_ssize_t itemsize) noexcept nogil:
+    """Blocks, tiles, and where each tap reads."""
+    cdef Py_ssize_t u, v
+    s.taps = s.down.taps * s.across.taps
+    if s.taps == 0:
+        s.down.strands = s.down.reach = s.across.strands = s.across.reach = 0
+    else:
+        find_strands(&s.down)
+        find_strands(&s.across)
+    cut_blocks(s, itemsize)
+    choose_tiles(s, g, itemsize)
     for u in range(s.down.taps):
         for v in range(s.across.taps):
             s.tap[u * s.across.taps + v].source = itemsize * (

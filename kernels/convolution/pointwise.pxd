@@ -10,14 +10,14 @@ of an image.
 """
 
 from cython.parallel cimport prange
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport fill_rows_f32, fill_rows_f64, round_up
-from fastnn.kernels.convolution.geometry cimport Geometry
+from fastnn.kernels.convolution.geometry cimport LONGEST, Geometry
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.gemm cimport (
-    BLOCK_COLUMNS, IN_PLACE_COLUMNS, TILE_BYTES, TILE_ELEMENTS, TILE_ROWS, even_part, gemm_workspace, product, tile,
+    BLOCK_COLUMNS, CHUNK, IN_PLACE_COLUMNS, MOST_DEPTH, TILE_BYTES, TILE_ELEMENTS, TILE_ROWS, even_part, gemm_workspace, product, tile,
 )
 from fastnn.kernels.packing cimport pack
 from fastnn.kernels.parallel cimport threads_for
@@ -25,11 +25,10 @@ from fastnn.kernels.parallel cimport threads_for
 
 cdef enum:
     BLOCK = 1024 * 1024    # bytes of columns that are packed together and stay in L2
-    MOST_PIXELS = 65536    # of the batch, up to which dw may be summed in float32
 
 
 cdef inline bint pointwise_fits(const Geometry* g, bint weights) noexcept nogil:
-    if weights and (g.N * g.P * g.Q > MOST_PIXELS or g.N * g.P * g.Q == 0):
+    if weights and g.N * g.P * g.Q == 0:
         return False
     return g.KH == 1 and g.KW == 1 and g.sh == 1 and g.sw == 1 and g.P == g.H and g.Q == g.W and g.top == 0 and g.left == 0
 
@@ -178,26 +177,45 @@ cdef inline int pointwise_dx(const real* dy, const real* w, real* dx, const Geom
 
 
 cdef inline void weight_rows(
-    const real* dy, const real* x, real* dw, const Geometry* g, Py_ssize_t o, Py_ssize_t rows, char* space
+    const real* dy, const real* x, real* dw, const Geometry* g, Py_ssize_t o, Py_ssize_t rows, double* totals, char* space
 ) noexcept nogil:
-    """Some output channels of one group, at which dy, x and dw begin; image after image."""
-    cdef Py_ssize_t pixels = g.P * g.Q, n
+    """Some output channels of one group, at which dy, x and dw begin; image after image. Sums of LONGEST products join in ``totals``."""
+    cdef Py_ssize_t pixels = g.P * g.Q, depth = even_part(pixels, MOST_DEPTH) if totals != NULL else pixels
+    cdef Py_ssize_t size = rows * g.C, summed = 0, n, p, i
+    dw += o * g.C
+    if totals != NULL:
+        memset(totals, 0, size * sizeof(double))
     for n in range(g.N):
-        product(
-            dw + o * g.C, g.C, dw + o * g.C if n > 0 else <real*> NULL, g.C, dy + (n * g.groups * g.O + o) * pixels, pixels, 1,
-            x + n * g.groups * g.C * pixels, 1, pixels, rows, g.C, pixels, space)
+        p = 0
+        while p < pixels:
+            product(
+                dw, g.C, dw if summed > 0 else <real*> NULL, g.C, dy + (n * g.groups * g.O + o) * pixels + p, pixels, 1,
+                x + n * g.groups * g.C * pixels + p, 1, pixels, rows, g.C, min(depth, pixels - p), space)
+            summed += max(depth, <Py_ssize_t> CHUNK)
+            p += depth
+            if totals != NULL and summed + max(depth, <Py_ssize_t> CHUNK) > LONGEST:
+                for i in range(size):
+                    totals[i] += dw[i]
+                summed = 0
+    if totals != NULL:
+        for i in range(size):
+            dw[i] = <real> (totals[i] + (dw[i] if summed > 0 else 0))
 
 
 cdef inline int pointwise_dw(const real* dy, const real* x, real* dw, const Geometry* g) noexcept nogil:
     cdef int threads = threads_for(g.N * g.groups * g.H * g.W * g.C * g.O // 16), t
     cdef Py_ssize_t pixels = g.P * g.Q, step = (g.O + threads - 1) // threads, blocks = (g.O + step - 1) // max(step, 1)
-    cdef Py_ssize_t units = g.groups * blocks, unit, group, o, space = gemm_workspace(sizeof(real))
+    cdef Py_ssize_t units = g.groups * blocks, unit, group, o
+    cdef bint is_long = sizeof(real) == sizeof(float) and g.N * max(pixels, <Py_ssize_t> CHUNK) > LONGEST
+    cdef Py_ssize_t most = round_up(step * g.C * sizeof(double), 64) if is_long else 0, space = most + gemm_workspace(sizeof(real))
     cdef char* memory = workspace(threads * space)
     if memory == NULL:
         return -1
     if threads == 1:
         for group in range(g.groups):
-            weight_rows(dy + group * g.O * pixels, x + group * g.C * pixels, dw + group * g.O * g.C, g, 0, g.O, memory)
+            weight_rows(
+                dy + group * g.O * pixels, x + group * g.C * pixels, dw + group * g.O * g.C, g, 0, g.O,
+                <double*> memory if is_long else NULL, memory + most)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             for unit in range(units * t // threads, units * (t + 1) // threads):
@@ -205,6 +223,6 @@ cdef inline int pointwise_dw(const real* dy, const real* x, real* dw, const Geom
                 o = unit % blocks * step
                 weight_rows(
                     dy + group * g.O * pixels, x + group * g.C * pixels, dw + group * g.O * g.C, g, o, min(step, g.O - o),
-                    memory + t * space)
+                    <double*> (memory + t * space) if is_long else NULL, memory + t * space + most)
     workspace_done()
     return 0
