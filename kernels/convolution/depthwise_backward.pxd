@@ -8,6 +8,7 @@ from cython.parallel cimport prange
 from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
+from fastnn.kernels.convolution.bias_gradient cimport sum_row_f32, sum_row_f64
 from fastnn.kernels.convolution.blocks cimport SPAN_BYTES, round_up
 from fastnn.kernels.convolution.depthwise cimport (
     BAND_ROWS, BAND_UNITS, MOST_KERNEL, Pass, convolve_batch, convolve_strip, depthwise_threads, dx_pass, fill_band, fill_batch,
@@ -25,8 +26,6 @@ cdef extern from "simd/depthwise.h" nogil:
         Py_ssize_t dy_row, Py_ssize_t rows, Py_ssize_t columns, double* sums) noexcept
     void fold_sums_f32 "fastnn_fold_sums_f32"(float* sums, Py_ssize_t count, double* total) noexcept
     void fold_sums_f64 "fastnn_fold_sums_f64"(double* sums, Py_ssize_t count, double* total) noexcept
-    double sum_row_f32 "fastnn_sum_row_f32"(const float* p, Py_ssize_t n) noexcept
-    double sum_row_f64 "fastnn_sum_row_f64"(const double* p, Py_ssize_t n) noexcept
 
 cdef enum:
     BANDS = 16

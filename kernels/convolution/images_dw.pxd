@@ -8,6 +8,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport round_up
+from fastnn.kernels.convolution.few_channels_dw cimport products_f32, products_f64
 from fastnn.kernels.convolution.geometry cimport Geometry
 from fastnn.kernels.convolution.transpose cimport transpose
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
@@ -18,14 +19,6 @@ cdef extern from "simd/few_channels.h" nogil:
         SPAN_BYTES "FASTNN_SPAN_BYTES"
         CHANNELS "FASTNN_PRODUCTS_CHANNELS"
         TAPS "FASTNN_PRODUCTS_TAPS"
-    void products_f32 "fastnn_products_f32"(
-        Py_ssize_t channels, Py_ssize_t taps, const float* dy, Py_ssize_t dy_channel, Py_ssize_t dy_row, const float* x,
-        Py_ssize_t x_row, const Py_ssize_t* offset, Py_ssize_t rows, Py_ssize_t columns, double* total, Py_ssize_t total_channel,
-    ) noexcept
-    void products_f64 "fastnn_products_f64"(
-        Py_ssize_t channels, Py_ssize_t taps, const double* dy, Py_ssize_t dy_channel, Py_ssize_t dy_row, const double* x,
-        Py_ssize_t x_row, const Py_ssize_t* offset, Py_ssize_t rows, Py_ssize_t columns, double* total, Py_ssize_t total_channel,
-    ) noexcept
 
 cdef enum:
     SUM = 96            # products that a lane adds up in float32: 128 may err by 16 eps
