@@ -7,13 +7,12 @@ comparing is compiled (``kernels/boundary.pyx``); here stands what is worth reme
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fastnn.kernels import Operator
+from fastnn.kernels import Operator, isa
 
 from . import dispatch
 
@@ -21,16 +20,7 @@ PLAIN = (type(None), bool, int, float, str, tuple)  # values whose equality says
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-COMPILED = ("fastnn.kernels.boundary", "fastnn.kernels.pullback", "fastnn.kernels.remembered")
-boundary: Any
-pullback: Any
-compiled: Any
-try:
-    boundary, pullback, compiled = map(importlib.import_module, COMPILED)
-except ModuleNotFoundError as error:
-    if error.name not in COMPILED:
-        raise
-    boundary = pullback = compiled = None
+boundary, pullback, compiled = isa.helpers("boundary", "pullback", "remembered")
 
 
 class Recorder(list[dispatch.Call]):

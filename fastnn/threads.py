@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from fastnn.functional import checks
+from fastnn.kernels import isa
 
 MOST = 1024  # where a thread cannot be started, OpenMP ends the process
 
@@ -17,13 +16,9 @@ MOST = 1024  # where a thread cannot be started, OpenMP ends the process
 # machine crawl: a training run of 3 s took 24 to 46 s beside other work. It is read once, when the library is loaded.
 _SPIN = {} if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys() else {"GOMP_SPINCOUNT": "2000"}
 
-parallel: Any = None
 os.environ.update(_SPIN)
 try:
-    parallel = importlib.import_module("fastnn.kernels.parallel")
-except ModuleNotFoundError as error:  # installed without compiled kernels: there is nothing to set
-    if error.name != "fastnn.kernels.parallel":
-        raise
+    (parallel,) = isa.helpers("parallel")  # without compiled kernels there is nothing to set
 finally:
     for _name in _SPIN:  # child processes shall not inherit it
         del os.environ[_name]

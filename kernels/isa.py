@@ -1,4 +1,4 @@
-"""Which build of the Cython kernels this processor runs.
+"""Which build of the Cython kernels this processor runs, and what is compiled once for all.
 
 The kernels are compiled once for each x86-64 level (v2: SSE4.2, v3: AVX2 and FMA, v4: AVX-512), elsewhere once for the
 compiler's baseline. The best level that is both built and supported is chosen at import; ``FASTNN_ISA`` forces one.
@@ -11,10 +11,29 @@ import os
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 LEVELS = ("v2", "v3", "v4")  # of x86-64, ascending
 BASELINE = "baseline"  # every other processor
 NONE = "none"  # no compiled kernel is used
+
+
+def helpers(*names: str) -> list[Any]:
+    """The compiled modules of those names that serve every level; None for each where one of them is not installed.
+
+    Examples
+    --------
+    >>> from fastnn.kernels import isa
+    >>> isa.helpers("absent")
+    [None]
+    """
+    paths = [f"{__package__}.{name}" for name in names]
+    try:
+        return [importlib.import_module(path) for path in paths]
+    except ModuleNotFoundError as error:  # one that is there but broken raises
+        if error.name not in paths:
+            raise
+        return [None] * len(names)
 
 
 @cache
@@ -32,11 +51,8 @@ def built() -> tuple[str, ...]:
 @cache
 def supported() -> tuple[str, ...]:
     """Levels that this processor and operating system can run, ascending."""
-    try:
-        processor = importlib.import_module(f"{__package__}.processor")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__package__}.processor":
-            raise
+    (processor,) = helpers("processor")
+    if processor is None:
         return ()
     return (BASELINE, *LEVELS[: max(processor.x86_64_level() - 1, 0)])
 

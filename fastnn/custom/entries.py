@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from fastnn.kernels import Operator
+from fastnn.kernels import Operator, isa
 
 from .generated import generated_module
 
@@ -46,9 +45,8 @@ def entry_kernel(
     """
     if len(kinds) > MOST_ARGUMENTS:
         return None
-    try:
-        compiled = importlib.import_module("fastnn.kernels.entry")
-    except ModuleNotFoundError:
+    (compiled,) = isa.helpers("entry")
+    if compiled is None:
         return None
     lines = [
         "import numpy as np", "from numba import carray", "from fastnn.kernels.numba_support import entry, pointer",

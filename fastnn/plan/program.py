@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import Any
@@ -12,21 +11,12 @@ import numpy as np
 from fastnn import dispatch
 from fastnn.autograd import Tensor, generation
 from fastnn.custom.entries import GeneratedOperator
+from fastnn.kernels import isa
 
 from .graph import Graph, Node, Value
 from .memory import Layout, arrays_in_arena, plan_memory
 
-COMPILED = "fastnn.kernels.executor", "fastnn.kernels.guard", "fastnn.kernels.shortcut"
-
-executor: Any
-guard: Any
-shortcut: Any
-try:
-    executor, guard, shortcut = map(importlib.import_module, COMPILED)
-except ModuleNotFoundError as error:
-    if error.name not in COMPILED:
-        raise
-    executor = guard = shortcut = None
+executor, guard, shortcut = isa.helpers("executor", "guard", "shortcut")
 
 
 class PythonExecutor:
