@@ -14,6 +14,7 @@ cdef extern from "simd/tile.h" nogil:
         TILE_ROWS "FASTNN_TILE_ROWS"
         TILE_BYTES "FASTNN_TILE_BYTES"
         VECTOR_BYTES "FASTNN_VECTOR_BYTES"
+        CHUNK "FASTNN_CHUNK"
     void tile_f32 "fastnn_tile_f32"(
         Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k, const float* a, Py_ssize_t a_row, Py_ssize_t a_k,
         const float* b, Py_ssize_t b_k, float* c, Py_ssize_t c_row, const float* start, Py_ssize_t start_row) noexcept
@@ -32,6 +33,7 @@ cdef enum:
     MOST_ROWS = 256         # of C in ``few_rows_product``
     SAME_SET_ROWS = 12      # of a tile there, if they lie pages apart: so many lines a set of the first-level cache holds
     TILE_ELEMENTS = 448     # of a register tile, at most
+    MOST_DEPTH = 8192       # products that are added up in float32 itself, by chunks and blocks; longer sums go into doubles by parts
 
 cdef enum:  # what is done to a finished element of C
     IDENTITY

@@ -10,7 +10,7 @@ from fastnn.kernels.convolution.few_channels cimport few_channels_fits, few_chan
 from fastnn.kernels.convolution.few_channels_dw cimport few_channels_dw
 from fastnn.kernels.convolution.few_channels_dx cimport few_channels_dx
 from fastnn.kernels.convolution.few_pixels cimport few_pixels_fits, few_pixels_forward
-from fastnn.kernels.convolution.geometry cimport Geometry
+from fastnn.kernels.convolution.geometry cimport LONGEST, Geometry
 from fastnn.kernels.convolution.images cimport images_dx, images_fit, images_forward
 from fastnn.kernels.convolution.images_dw cimport images_dw, images_dw_fits
 from fastnn.kernels.convolution.pointwise cimport pointwise_dw, pointwise_dx, pointwise_fits, pointwise_forward
@@ -58,9 +58,11 @@ cdef inline Geometry _geometry(const Argument* x, const Argument* w, const Argum
 
 
 cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
-    """Whether an algorithm can compute this task of this shape."""
+    """Whether an algorithm can compute this task of this shape: long sums go into doubles in DIRECT alone."""
+    cdef Py_ssize_t channels = g.C if task == FORWARD else g.O  # whose products are added up
     if how == FEW_CHANNELS:
-        return few_channels_fits(g)
+        # The data gradient adds up parts of two chunks.
+        return few_channels_fits(g) and (task != DATA_GRADIENT or g.O * g.KH * g.KW <= 2 * LONGEST)
     if how == FEW_PIXELS:
         return task == FORWARD and few_pixels_fits(g)
     if how == IMAGES:
@@ -68,11 +70,11 @@ cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
     if how == DEPTHWISE:
         return depthwise_fits(g)
     if how == POINTWISE:
-        return pointwise_fits(g, task == WEIGHT_GRADIENT)
+        return pointwise_fits(g, task == WEIGHT_GRADIENT) and (task == WEIGHT_GRADIENT or channels <= LONGEST)
     if how == WINOGRAD or how == WINOGRAD_FAST:
         if how == WINOGRAD_FAST and g.dh * g.dw > 1:
             return False
-        return task != WEIGHT_GRADIENT and winograd_fits(g, task == DATA_GRADIENT)
+        return task != WEIGHT_GRADIENT and winograd_fits(g, task == DATA_GRADIENT) and channels <= LONGEST
     return True
 
 

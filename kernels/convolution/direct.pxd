@@ -8,7 +8,7 @@ from libc.string cimport memset
 from fastnn.kernels.arrays cimport real
 from fastnn.kernels.convolution.blocks cimport even_shares, round_up
 from fastnn.kernels.convolution.passes cimport ROWS, SPAN_BYTES, Pass, Piece, Tap, list_pairs, list_units, make_pass
-from fastnn.kernels.convolution.geometry cimport Geometry
+from fastnn.kernels.convolution.geometry cimport LONGEST, Geometry
 from fastnn.kernels.convolution.strands cimport fill_strands, lines_space, place_lines
 from fastnn.kernels.convolution.workspace cimport workspace, workspace_done
 from fastnn.kernels.packing cimport pack_transposed
@@ -46,23 +46,54 @@ cdef extern from "simd/direct.h" nogil:
         const Piece* piece, Py_ssize_t pieces, const double* p, double bias, double* y, Py_ssize_t step) noexcept
 
 
+cdef inline Py_ssize_t tile_elements(const Pass* s) noexcept nogil:
+    return s.channels * s.spans * s.span
+
+
 cdef inline void sum_tile(
     const real* x, const real* w, const Pass* s, const Py_ssize_t* start, Py_ssize_t vectors, Py_ssize_t o, Py_ssize_t c,
-    Py_ssize_t channels, real* p,
+    Py_ssize_t channels, const Tap* tap, Py_ssize_t taps, bint add, real* p,
 ) noexcept nogil:
-    """A tile, and some input channels, which are the first ones where c is 0. ``start`` is that of its first vector or pair."""
+    """p = or += a tile of some input channels and taps. ``start`` is that of its first vector or pair."""
     cdef Py_ssize_t rows = min(<Py_ssize_t> ROWS, s.O - o)
     x += c * s.plane
     w += o * s.w_row + c * s.w_channel
     if s.packed:
         if real is float:
-            blocked_tile_f32(channels, s.taps, s.tap, x, start, s.plane, w, s.w_channel, c > 0, p)
+            blocked_tile_f32(channels, taps, tap, x, start, s.plane, w, s.w_channel, add, p)
         else:
-            blocked_tile_f64(channels, s.taps, s.tap, x, start, s.plane, w, s.w_channel, c > 0, p)
+            blocked_tile_f64(channels, taps, tap, x, start, s.plane, w, s.w_channel, add, p)
     elif real is float:
-        tile_f32(vectors, channels, s.taps, s.tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, c > 0, p)
+        tile_f32(vectors, channels, taps, tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, add, p)
     else:
-        tile_f64(vectors, channels, s.taps, s.tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, c > 0, p)
+        tile_f64(vectors, channels, taps, tap, x, start, s.plane, w, s.w_row, s.w_channel, rows, add, p)
+
+
+cdef inline bint has_long_sums(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
+    return itemsize == sizeof(float) and s.C * s.taps > LONGEST
+
+
+cdef inline void sum_long_tile(
+    const real* x, const real* w, const Pass* s, const Py_ssize_t* start, Py_ssize_t vectors, Py_ssize_t o, Py_ssize_t c,
+    Py_ssize_t channels, real* p, double* totals,
+) noexcept nogil:
+    """``sum_tile``, with LONGEST products in a sum, which join in double; p has the totals after the last channel."""
+    cdef Py_ssize_t most = max(LONGEST // s.taps, 1), end = c + channels, t, i, some, size = tile_elements(s)
+    if c == 0:
+        memset(totals, 0, size * sizeof(double))
+    while c < end:
+        some = min(most - c % most, end - c)
+        t = 0
+        while t < s.taps:
+            sum_tile(x, w, s, start, vectors, o, c, some, s.tap + t, min(<Py_ssize_t> LONGEST, s.taps - t), c % most > 0, p)
+            if (c + some) % most == 0 or c + some == s.C:
+                for i in range(size):
+                    totals[i] += p[i]
+            t += LONGEST
+        c += some
+    if end == s.C:
+        for i in range(size):
+            p[i] = <real> totals[i]
 
 
 cdef inline void fetch_tile(
@@ -103,16 +134,12 @@ cdef inline void store_tile(
                     bias[i] if b != NULL else 0, y + (o + i) * plane, s.step)
 
 
-cdef inline Py_ssize_t tile_elements(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
-    return s.channels * s.spans * s.span
-
-
 cdef inline void multiply(
     const real* x, const real* w, const real* b, real* y, const Pass* s, const Py_ssize_t* start, const Py_ssize_t* first_piece,
-    const Piece* piece, Py_ssize_t units, Py_ssize_t o0, Py_ssize_t o1, real* sums,
+    const Piece* piece, Py_ssize_t units, Py_ssize_t o0, Py_ssize_t o1, real* sums, double* totals,
 ) noexcept nogil:
-    """Output channels o0 to o1 of all vectors of a block, in the order that the plan found."""
-    cdef Py_ssize_t size = tile_elements(s, sizeof(real)), u0 = 0, t0, u, o, c, vectors
+    """Output channels o0 to o1 of all vectors of a block, in the order that the plan found; with ``totals`` where sums are long."""
+    cdef Py_ssize_t size = tile_elements(s), u0 = 0, t0, u, o, c, channels, vectors
     cdef real* p
     while u0 < units:
         t0 = o0
@@ -120,6 +147,7 @@ cdef inline void multiply(
             c = 0
             while c == 0 or c < s.C:
                 p = sums
+                channels = min(s.part_channels, s.C - c)
                 o = t0
                 while o < min(t0 + s.tile_channels, o1):
                     u = u0
@@ -129,8 +157,10 @@ cdef inline void multiply(
                             fetch_tile(y, s, first_piece + u, piece, o)
                         if s.C * s.taps == 0:
                             memset(p, 0, size * sizeof(real))
+                        elif totals != NULL:
+                            sum_long_tile(x, w, s, start + u * s.starts, vectors, o, c, channels, p, totals + (p - sums))
                         else:
-                            sum_tile(x, w, s, start + u * s.starts, vectors, o, c, min(s.part_channels, s.C - c), p)
+                            sum_tile(x, w, s, start + u * s.starts, vectors, o, c, channels, s.tap, s.taps, c > 0, p)
                         if c + s.part_channels >= s.C:
                             store_tile(b, y, s, first_piece + u, piece, vectors, o, p)
                         p += size
@@ -144,12 +174,16 @@ cdef inline void multiply(
 cdef inline Py_ssize_t sums_elements(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
     cdef Py_ssize_t tiles = (min(s.tile_channels, s.O) + s.channels - 1) // s.channels
     tiles *= (min(s.group_units, s.units) + s.spans - 1) // s.spans
-    return tiles * tile_elements(s, itemsize) + BEHIND // itemsize
+    return tiles * tile_elements(s) + BEHIND // itemsize
+
+
+cdef inline Py_ssize_t totals_space(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
+    return round_up(sums_elements(s, itemsize) * sizeof(double), 64) if has_long_sums(s, itemsize) else 0
 
 
 cdef inline Py_ssize_t block_space(const Pass* s, Py_ssize_t itemsize) noexcept nogil:
     """Bytes that one thread needs."""
-    return round_up(
+    return totals_space(s, itemsize) + round_up(
         (sums_elements(s, itemsize) + (0 if s.in_place else s.C * s.plane)) * itemsize + SPAN_BYTES
         + ((s.starts + 1) * s.units + 1) * sizeof(Py_ssize_t) + (s.units + s.images * s.rows) * sizeof(Piece), 64)
 
@@ -160,7 +194,8 @@ cdef inline void direct_block(
     """Output channels o0 to o1 of one block of one group, at which all arrays begin."""
     cdef Py_ssize_t n0 = block // (s.blocks_down * s.blocks_across) * s.images, images = min(s.images, s.N - n0), units
     cdef Py_ssize_t p0 = block // s.blocks_across % s.blocks_down * s.rows, q0 = block % s.blocks_across * s.columns
-    cdef real* sums = <real*> space
+    cdef double* totals = <double*> space if has_long_sums(s, sizeof(real)) else NULL
+    cdef real* sums = <real*> (space + totals_space(s, sizeof(real)))
     cdef real* padded = sums + sums_elements(s, sizeof(real))
     cdef Py_ssize_t* start = <Py_ssize_t*> (padded + (0 if s.in_place else s.C * s.plane) + SPAN_BYTES // sizeof(real))
     cdef Py_ssize_t* first_piece = start + s.starts * s.units
@@ -174,7 +209,7 @@ cdef inline void direct_block(
     if not s.in_place:
         fill_strands(
             padded, &s.down, &s.across, s.in_rows, s.pitch, x, s.C, images, s.images, s.groups * s.C, s.H, s.W, p0, q0)
-    multiply(x if s.in_place else padded, w, b, y, s, start, first_piece, piece, units, o0, o1, sums)
+    multiply(x if s.in_place else padded, w, b, y, s, start, first_piece, piece, units, o0, o1, sums, totals)
 
 
 cdef inline void pack_slab(const real* w, real* packed, const Pass* s, const Geometry* g, bint gradient, Py_ssize_t index) noexcept nogil:

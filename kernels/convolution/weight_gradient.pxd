@@ -31,13 +31,13 @@ cdef extern from "simd/weight_gradient.h" nogil:
         const double* dy, double* out, int add) noexcept
 
 cdef enum:
-    SUM = 128          # pixels whose products are summed in registers: the error of a long float32 sum
+    SUM = 96           # pixels whose products are summed in registers: 128 equal ones may err by 16 eps
     BLOCK = 3200       # pixels in a block: dy's panel and the input of a unit stay in L2
     UNIT_TAPS = 432    # taps of a unit, so that transposing dy is a small part of it
 
 cdef struct Plan:
-    Py_ssize_t images, rows         # of a block; images is 1 where a block is a part of an image
-    Py_ssize_t parts, blocks        # blocks in an image (or 1), in the batch
+    Py_ssize_t images, rows, columns  # of a block; images is 1 where a block is a part of an image, rows where it is a part of a row
+    Py_ssize_t blocks_down, blocks_across, blocks  # of an image (or 1), of the batch
     Py_ssize_t in_rows, pitch, plane  # of one strand; plane is of a channel, all strands and images
     Line down, across
     Py_ssize_t channels, taps       # of a unit
@@ -49,16 +49,19 @@ cdef inline Plan plan_blocks(const Geometry* g, Py_ssize_t itemsize, Py_ssize_t*
     cdef Py_ssize_t units, pixels = max(g.P * g.Q, 1), window = g.KH * g.KW
     place_lines(&a.down, &a.across, g, memory)
     a.images = min(max(BLOCK // pixels, 1), g.N)
-    a.parts = max((pixels + BLOCK // 2) // BLOCK, 1)
-    a.rows = (g.P + a.parts - 1) // a.parts
-    a.parts = (g.P + a.rows - 1) // a.rows
-    a.blocks = a.parts * ((g.N + a.images - 1) // a.images)
+    a.blocks_across = max((g.Q + BLOCK // 2) // BLOCK, 1)
+    a.columns = (g.Q + a.blocks_across - 1) // a.blocks_across
+    a.blocks_across = (g.Q + a.columns - 1) // a.columns
+    a.blocks_down = max((pixels + BLOCK // 2) // BLOCK, 1) if a.blocks_across == 1 else g.P
+    a.rows = (g.P + a.blocks_down - 1) // a.blocks_down
+    a.blocks_down = (g.P + a.rows - 1) // a.rows
+    a.blocks = a.blocks_down * a.blocks_across * ((g.N + a.images - 1) // a.images)
     forward_line(&a.down, g.KH, g.sh, g.top, g.dh)
     forward_line(&a.across, g.KW, g.sw, g.left, g.dw)
     find_strands(&a.down)
     find_strands(&a.across)
     a.in_rows = a.rows + a.down.reach
-    a.pitch = g.Q + a.across.reach
+    a.pitch = a.columns + a.across.reach
     a.plane = a.down.strands * a.across.strands * a.images * a.in_rows * a.pitch
     units = max((g.C * window + UNIT_TAPS // 2) // UNIT_TAPS, 1)
     a.channels = min(round_up((g.C + units - 1) // units, 4), g.C)
@@ -69,17 +72,18 @@ cdef inline Plan plan_blocks(const Geometry* g, Py_ssize_t itemsize, Py_ssize_t*
 
 
 cdef inline Py_ssize_t list_segments(
-    Segment* segment, const Geometry* g, const Plan* a, Py_ssize_t images, Py_ssize_t rows
+    Segment* segment, const Plan* a, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns
 ) noexcept nogil:
-    """The pixels of a block, at most SUM in a segment. Returns the number of segments."""
-    cdef Py_ssize_t n, p, q, count = 0
+    """The pixels of a block, cut at ends of rows and after every SUM of them. Returns the number of segments."""
+    cdef Py_ssize_t n, p, q, filled = 0, count = 0
     for n in range(images):
         for p in range(rows):
             q = 0
-            while q < g.Q:
+            while q < columns:
                 segment[count].source = (n * a.in_rows + p) * a.pitch + q
-                segment[count].count = min(<Py_ssize_t> SUM, g.Q - q)
-                q += SUM
+                segment[count].count = min(SUM - filled, columns - q)
+                q += segment[count].count
+                filled = (filled + segment[count].count) % SUM
                 count += 1
     return count
 
@@ -129,32 +133,34 @@ cdef inline void weight_unit(
 ) noexcept nogil:
     """Input channels from c0 on, output panels panel0 to panel1 of one group; dy, x and dw begin at the group."""
     cdef Py_ssize_t channels = min(a.channels, g.C - c0), window = g.KH * g.KW, taps = channels * window, pixels = g.P * g.Q
-    cdef Py_ssize_t block, n0, p0, images, rows, segments, panel, i, n, o, size = a.taps * a.width
+    cdef Py_ssize_t block, n0, p0, q0, images, rows, columns, segments, panel, i, n, o, size = a.taps * a.width
     cdef real* padded = <real*> space
     cdef real* turned = padded + round_up(a.channels * a.plane + SPAN_BYTES, 16)
-    cdef real* sums = turned + a.images * a.rows * g.Q * a.width
+    cdef real* sums = turned + a.images * a.rows * a.columns * a.width
     cdef double* totals = <double*> (sums + size)
     cdef double* total
     cdef Py_ssize_t* offset = <Py_ssize_t*> (totals + (panel1 - panel0) * size if a.blocks > 1 else totals)
     cdef Segment* segment = <Segment*> (offset + a.taps)
     list_offsets(offset, g, a, channels)
     for block in range(a.blocks):
-        n0 = block // a.parts * a.images
-        p0 = block % a.parts * a.rows
+        n0 = block // (a.blocks_down * a.blocks_across) * a.images
+        p0 = block // a.blocks_across % a.blocks_down * a.rows
+        q0 = block % a.blocks_across * a.columns
         images = min(a.images, g.N - n0)
         rows = min(a.rows, g.P - p0)
+        columns = min(a.columns, g.Q - q0)
         fill_strands(
             padded, &a.down, &a.across, a.in_rows, a.pitch, x + (n0 * g.groups * g.C + c0) * g.H * g.W, channels, images, a.images,
-            g.groups * g.C, g.H, g.W, p0, 0)
-        segments = list_segments(segment, g, a, images, rows)
+            g.groups * g.C, g.H, g.W, p0, q0)
+        segments = list_segments(segment, a, images, rows, columns)
         for panel in range(panel0, panel1):
             o = panel * a.width
             if g.O - o < a.width:
-                memset(turned, 0, images * rows * g.Q * a.width * sizeof(real))
+                memset(turned, 0, images * rows * columns * a.width * sizeof(real))
             for n in range(images):
                 transpose(
-                    dy + ((n0 + n) * g.groups * g.O + o) * pixels + p0 * g.Q, pixels, min(a.width, g.O - o), rows * g.Q,
-                    turned + n * rows * g.Q * a.width, a.width)
+                    dy + ((n0 + n) * g.groups * g.O + o) * pixels + p0 * g.Q + q0, pixels, min(a.width, g.O - o), rows * columns,
+                    turned + n * rows * columns * a.width, a.width)
             multiply(padded, turned, sums, g, a, channels, offset, segment, segments)
             total = totals + (panel - panel0) * size
             if block > 0:
@@ -179,8 +185,9 @@ cdef inline int weight_units(const real* dy, const real* x, real* dw, const Geom
     shares = even_shares(g.groups * parts, a.panels, threads)
     units = g.groups * parts * shares
     threads = <int> min(<Py_ssize_t> threads, units)
-    space = round_up(a.channels * a.plane + SPAN_BYTES, 16) + a.images * a.rows * g.Q * a.width + a.taps * a.width
-    space = space * sizeof(real) + a.images * a.rows * ((g.Q + SUM - 1) // SUM) * sizeof(Segment) + a.taps * sizeof(Py_ssize_t)
+    space = round_up(a.channels * a.plane + SPAN_BYTES, 16) + a.images * a.rows * a.columns * a.width + a.taps * a.width
+    space *= sizeof(real)
+    space += a.images * a.rows * (1 + (a.columns + SUM - 1) // SUM) * sizeof(Segment) + a.taps * sizeof(Py_ssize_t)
     if a.blocks > 1:
         space += a.panels * a.taps * a.width * sizeof(double)
     space = round_up(space, 64)

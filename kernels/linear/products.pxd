@@ -8,15 +8,11 @@ from libc.stdlib cimport calloc, free
 
 from fastnn.kernels.arrays cimport offset, real
 from fastnn.kernels.gemm cimport (
-    IDENTITY, MOST_ROWS, TILE_BYTES, TILE_ROWS, activate, activated_product, even_part, few_rows_product, gemm_workspace,
+    IDENTITY, MOST_DEPTH, MOST_ROWS, TILE_BYTES, TILE_ROWS, activate, activated_product, even_part, few_rows_product, gemm_workspace,
     product_with_panels)
 from fastnn.kernels.linear.vectors cimport DOT_ROWS, DOT_SHARED, PASS_CHUNK, dots, passes
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.scratch cimport scratch
-
-cdef enum:
-    LONGEST = 8192  # products that are added up in float32 itself, in blocks; sums of so many go into doubles
-
 
 cdef inline Py_ssize_t share(Py_ssize_t length, int threads, Py_ssize_t multiple) noexcept nogil:
     """What each of the threads gets of a length, but for the last ones."""
@@ -197,13 +193,13 @@ cdef inline int multiply(
     cdef Py_ssize_t p = 0, i, depth
     cdef double* totals
     cdef int failed = 0
-    cdef bint is_long = real is float and k > LONGEST
+    cdef bint is_long = real is float and k > MOST_DEPTH
     if not is_long or m * n == 0:
         return _multiply(c, start, a, a_row, a_k, b, b_k, b_column, pitch, m, n, k, activation)
     totals = <double*> calloc(m * n, sizeof(double))
     if totals == NULL:
         return -1
-    depth = even_part(k, LONGEST)
+    depth = even_part(k, MOST_DEPTH)
     while p < k:
         failed |= _multiply(
             c, <const real*> NULL if p else start, a + p * a_k, a_row, a_k, b + p * b_k, b_k, b_column, pitch,

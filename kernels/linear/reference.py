@@ -1,15 +1,11 @@
-"""Products of matrices in plain NumPy."""
+"""Products of matrices in plain NumPy, added up in double, as sums may be long."""
 
 import numpy as np
 
 from .operators import PANEL
 
-LONGEST = 256  # products that are added up in float32 itself; longer sums are computed in double
-
 
 def _product(a, b):
-    if a.dtype == np.float64 or a.shape[-1] <= LONGEST:
-        return a @ b
     return np.matmul(a, b, dtype=np.float64).astype(a.dtype)
 
 
