@@ -3,13 +3,15 @@
 Every result is checked against the reference before it is timed. Rivals are timed in turn in one process, each at its best setting
 and on the same number of threads; the ratio is the best peer's time over ours, by the 10 % quantile. Each library has its arrays as
 it makes them: PyTorch's and ONNX Runtime's begin on a cache line, NumPy's, which are ours, do not. FASTNN_ISA=v2 or v3 measures
-another level of kernels.
+another level of kernels, and holds NumPy and PyTorch to it; JAX and ONNX Runtime have no such setting for all of their code.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
+import sys
 from pathlib import Path
 
 import fastnn
@@ -21,6 +23,23 @@ from fastnn.measure.bench.report import left_out, versions
 from fastnn.measure.problems.rows import DIRECTIONS, ROWS, Row
 
 from . import report
+
+_LEVELS = {  # what holds OpenBLAS, NumPy, PyTorch, oneDNN and MKL to a level of instructions, read when they are loaded
+    "v3": {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "v2": {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    },
+}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -62,7 +81,10 @@ def _run(options: argparse.Namespace, found: dict[str, peers.Peer]) -> None:
         numba=options.numba and isa.level() != isa.NONE and has_numba(),
         two_threads=not options.quick and options.threads == 1,
     )
-    table = report.Report(versions(settings), left_out(peers.KERNELS, found))
+    facts = versions(settings)
+    if os.environ.get("FASTNN_ISA") in _LEVELS:
+        facts["held to this level too"] = "NumPy, PyTorch"
+    table = report.Report(facts, left_out(peers.KERNELS, found))
     old = report.Report.load(options.json) if options.keep and options.json.exists() else None
     if old is not None:
         table.keep(old)  # before anything is measured, in case that these are two tables
@@ -77,6 +99,13 @@ def _run(options: argparse.Namespace, found: dict[str, peers.Peer]) -> None:
     print("\n".join(["", *table.summary()]))
     if options.markdown:
         options.markdown.write_text(table.markdown(), encoding="utf-8")
+
+
+def _hold_peers(argv: list[str]) -> None:
+    """Start anew with NumPy and PyTorch at our own level of instructions, where one is asked for: they read theirs when they are loaded."""
+    wanted = _LEVELS.get(os.environ.get("FASTNN_ISA", ""), {})
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.kernels", *argv], os.environ | wanted)
 
 
 def _measured(row: Row, settings: Settings) -> list[Result]:
@@ -96,4 +125,5 @@ def _print(columns: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    _hold_peers(sys.argv[1:])
     main()
