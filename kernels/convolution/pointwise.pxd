@@ -36,7 +36,9 @@ cdef inline bint pointwise_fits(const Geometry* g, bint weights) noexcept nogil:
 cdef struct Columns:                  # of one group
     Py_ssize_t pixels, C, O           # of an image; channels that are read and that result
     Py_ssize_t x_image, y_image       # elements from image to image
+    Py_ssize_t columns, size, blocks  # pixels of the batch; of a block; blocks
     Py_ssize_t width, step            # columns and rows of a tile
+    Py_ssize_t w_group                # elements of the weights from group to group
     Py_ssize_t w_row, w_channel, w_tile  # elements of the weights from row to row of a tile, channel to channel, tile to tile
 
 
@@ -109,60 +111,67 @@ cdef inline void compute_columns(
         i += s.step
 
 
+cdef inline void compute_blocks(
+    const real* x, const real* w, const real* b, real* y, const Columns* s, Py_ssize_t first, Py_ssize_t last, real* panels
+) noexcept nogil:
+    """Blocks first to last, counted over all groups."""
+    cdef Py_ssize_t index, group, column
+    for index in range(first, last):
+        group = index // s.blocks
+        column = index % s.blocks * s.size
+        compute_columns(
+            x + group * s.C * s.pixels, w + group * s.w_group, b + group * s.O if b != NULL else b, y + group * s.O * s.pixels, s,
+            column, min(column + s.size, s.columns), panels)
+
+
+cdef inline void plan_columns(Columns* s, const Geometry* g, Py_ssize_t C, Py_ssize_t O, int threads, Py_ssize_t itemsize) noexcept nogil:
+    """Blocks of whole tiles, as many as give the threads even shares."""
+    cdef Py_ssize_t most, blocks
+    s.pixels, s.C, s.O = g.H * g.W, C, O
+    s.columns = g.N * s.pixels
+    s.x_image, s.y_image = g.groups * C * s.pixels, g.groups * O * s.pixels
+    s.width, s.step = TILE_BYTES // itemsize, even_part(O, TILE_ROWS)
+    most = max(min(BLOCK // (max(C, 1) * itemsize), <Py_ssize_t> BLOCK_COLUMNS) // s.width, 1) * s.width
+    blocks = round_up((s.columns + most - 1) // most, threads)
+    s.size = round_up((s.columns + blocks - 1) // blocks, s.width)
+    s.blocks = (s.columns + s.size - 1) // s.size
+
+
 cdef inline int pointwise(
     const real* x, const real* w, const real* b, real* y, const Geometry* g, Py_ssize_t C, Py_ssize_t O, Py_ssize_t w_row,
     Py_ssize_t w_channel,
 ) noexcept nogil:
     cdef Columns s
-    cdef Py_ssize_t columns = g.N * g.H * g.W, most, blocks, size, units, unit, group, first, packed, shared, space
+    cdef Py_ssize_t columns = g.N * g.H * g.W, blocks, group, shared = 0, space
     cdef int threads = threads_for(columns * g.groups * C * O // 16), t
     cdef char* memory
-    cdef bint in_place = columns <= IN_PLACE_COLUMNS and w_channel == 1
     cdef const real* weights = w
-    cdef real* panels
+    cdef bint in_place = columns <= IN_PLACE_COLUMNS and w_channel == 1
     if columns * O == 0:
         return 0
-    s.pixels, s.C, s.O = g.H * g.W, C, O
-    s.x_image, s.y_image = g.groups * C * s.pixels, g.groups * O * s.pixels
-    s.width, s.step = TILE_BYTES // sizeof(real), even_part(O, TILE_ROWS)
-    most = max(min(BLOCK // (max(C, 1) * <Py_ssize_t> sizeof(real)), <Py_ssize_t> BLOCK_COLUMNS) // s.width, 1) * s.width
-    blocks = round_up((columns + most - 1) // most, threads)
-    size = round_up((columns + blocks - 1) // blocks, s.width)
-    blocks = (columns + size - 1) // size
-    units = g.groups * blocks
-    threads = <int> min(<Py_ssize_t> threads, units)
-    packed = round_up(O, s.step) * C
+    plan_columns(&s, g, C, O, threads, sizeof(real))
+    blocks = g.groups * s.blocks
+    threads = <int> min(<Py_ssize_t> threads, blocks)
     if in_place:
-        packed = O * C
-        s.w_row, s.w_channel, s.w_tile = w_row, w_channel, s.step * w_row
+        s.w_group, s.w_row, s.w_channel, s.w_tile = O * C, w_row, w_channel, s.step * w_row
     else:
-        s.w_row, s.w_channel, s.w_tile = 1, s.step, s.step * C
-    space = round_up(size * C * sizeof(real), 64)
-    shared = 0 if in_place else round_up(g.groups * packed * sizeof(real), 64)
+        s.w_group, s.w_row, s.w_channel, s.w_tile = round_up(O, s.step) * C, 1, s.step, s.step * C
+        shared = round_up(g.groups * s.w_group * sizeof(real), 64)
+    space = round_up(s.size * C * sizeof(real), 64)
     memory = workspace(shared + threads * space)
     if memory == NULL:
         return -1
     if not in_place:
         weights = <real*> memory
         for group in range(g.groups):
-            pack(w + group * O * C, w_row, w_channel, O, C, s.step, <real*> memory + group * packed)
+            pack(w + group * O * C, w_row, w_channel, O, C, s.step, <real*> memory + group * s.w_group)
     memory += shared
     if threads == 1:
-        for unit in range(units):
-            group = unit // blocks
-            first = unit % blocks * size
-            compute_columns(
-                x + group * C * s.pixels, weights + group * packed, b + group * O if b != NULL else b,
-                y + group * O * s.pixels, &s, first, min(first + size, columns), <real*> memory)
+        compute_blocks(x, weights, b, y, &s, 0, blocks, <real*> memory)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            panels = <real*> (memory + t * space)
-            for unit in range(units * t // threads, units * (t + 1) // threads):
-                group = unit // blocks
-                first = unit % blocks * size
-                compute_columns(
-                    x + group * C * s.pixels, weights + group * packed, b + group * O if b != NULL else b,
-                    y + group * O * s.pixels, &s, first, min(first + size, columns), panels)
+            compute_blocks(
+                x, weights, b, y, &s, blocks * t // threads, blocks * (t + 1) // threads, <real*> (memory + t * space))
     workspace_done()
     return 0
 
