@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..numba_gemm import add_line
 from ..numba_lines import fill, spread_line
 from ..numba_rows import GROUP, correlate, weigh_taps
 from ..numba_support import helper, kernel
@@ -37,13 +38,18 @@ def _tap_offsets(KH, KW, sw, dh, dw, Q, space, offsets):
 
 
 @helper
-def _weigh_lines(lines, offsets, space, sh, w, start, P, Q, y, add):
-    """y[p] = start, or y[p] itself, + the sum over taps t of w[t] times their line."""
+def _weigh_lines(lines, offsets, space, sh, w, start, P, Q, y, add, part):
+    """y[p] = start, or y[p] itself, + the sum over taps t of w[t] times their line, chunk by chunk; ``part`` has room for a line."""
     for p in range(P):
-        source = at(lines, p * sh * space)
-        for t in range(0, offsets.size, GROUP):
-            count = min(GROUP, offsets.size - t)
-            weigh_taps(count, Q, at(w, t), 1, source, at(pointer(offsets), t), at(y, p * Q), start, add or t > 0)
+        source, line = at(lines, p * sh * space), at(y, p * Q)
+        for begin in range(0, offsets.size, CHUNK):
+            end, out = min(begin + CHUNK, offsets.size), line if begin == 0 else part
+            first = start if begin == 0 else zero(y)
+            for t in range(begin, end, GROUP):
+                accumulate, taps = t > begin or (add and begin == 0), at(pointer(offsets), t)
+                weigh_taps(min(GROUP, end - t), Q, at(w, t), 1, source, taps, out, first, accumulate)
+            if begin > 0:
+                add_line(line, part, Q)
 
 
 @kernel
@@ -52,14 +58,14 @@ def depthwise(x, w, b, biased, y, sh, sw, top, left, dh, dw):
     O, P, Q = y.shape[1:]
     KH, KW = w.shape[2:]
     space, rows = _line_space(Q, KW, sw, dw, lanes(pointer(x))), (P - 1) * sh + (KH - 1) * dh + 1
-    lines, offsets = np.empty(rows * space, x.dtype), np.empty(KH * KW, np.int64)
+    lines, part, offsets = np.empty(rows * space, x.dtype), np.empty(Q, x.dtype), np.empty(KH * KW, np.int64)
     _tap_offsets(KH, KW, sw, dh, dw, Q, space, offsets)
     for i in range(N * C):
         _spread_plane(at(pointer(x), i * H * W), H, W, top, left, sw, rows, Q, KW, dw, space, pointer(lines))
         for o in range(i % C * (O // C), (i % C + 1) * (O // C)):
             start = b[o] if biased else zero(pointer(x))
-            target = at(pointer(y), (i // C * O + o) * P * Q)
-            _weigh_lines(pointer(lines), offsets, space, sh, at(pointer(w), o * KH * KW), start, P, Q, target, False)
+            weights, target = at(pointer(w), o * KH * KW), at(pointer(y), (i // C * O + o) * P * Q)
+            _weigh_lines(pointer(lines), offsets, space, sh, weights, start, P, Q, target, False, pointer(part))
 
 
 @kernel
@@ -70,7 +76,8 @@ def depthwise_dx(dy, w, dx, top, left, dh, dw):
     KH, KW = w.shape[2:]
     above, before = (KH - 1) * dh - top, (KW - 1) * dw - left
     space, rows = _line_space(W, KW, 1, dw, lanes(pointer(dy))), H + (KH - 1) * dh
-    lines, offsets, turned = np.empty(rows * space, dy.dtype), np.empty(KH * KW, np.int64), np.empty(KH * KW, w.dtype)
+    lines, part = np.empty(rows * space, dy.dtype), np.empty(W, dy.dtype)
+    offsets, turned = np.empty(KH * KW, np.int64), np.empty(KH * KW, w.dtype)
     _tap_offsets(KH, KW, 1, dh, dw, W, space, offsets)
     for i in range(N * C):
         for o in range(i % C * (O // C), (i % C + 1) * (O // C)):
@@ -79,7 +86,7 @@ def depthwise_dx(dy, w, dx, top, left, dh, dw):
             plane = at(pointer(dy), (i // C * O + o) * P * Q)
             _spread_plane(plane, P, Q, above, before, 1, rows, W, KW, dw, space, pointer(lines))
             target, add = at(pointer(dx), i * H * W), o % (O // C) > 0
-            _weigh_lines(pointer(lines), offsets, space, 1, pointer(turned), zero(pointer(w)), H, W, target, add)
+            _weigh_lines(pointer(lines), offsets, space, 1, pointer(turned), zero(pointer(w)), H, W, target, add, pointer(part))
 
 
 @helper

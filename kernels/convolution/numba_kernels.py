@@ -15,6 +15,7 @@ from .numba_weights import weight_gradient
 PLAIN = (3, 3, 1, 1, 1, 1)  # kernel, stride and dilation of depthwise convolutions that have code of their own
 FEW_INPUTS = 3  # channels for which the gradient of the input goes line by line, unless its sums are not SHORT
 SHORT = 1152
+LONGEST = 16384  # products that are added up in float32 itself, in chunks and blocks; longer sums go into doubles by parts
 
 
 @kernel
@@ -172,9 +173,28 @@ def _is_pointwise(x, w, y, stride, padding):
     return w.shape[2:] == stride == (1, 1) and x.shape[2:] == y.shape[2:] and padding[0] == padding[2] == 0
 
 
+def _channels(array, groups, part):
+    """Some channels of each group."""
+    N, C, H, W = array.shape
+    return np.ascontiguousarray(array.reshape(N, groups, C // groups, H, W)[:, :, part]).reshape(N, -1, H, W)
+
+
+def _parts(channels, taps, dtype):
+    """Slices of the channels of a group whose sums are not long, where all together are."""
+    step = max(LONGEST // taps, 1)
+    return [np.s_[c : c + step] for c in range(0, channels, step)] if dtype == np.float32 and step < channels else []
+
+
 def conv2d(x, w, b, stride, padding, dilation, groups, y):
     if w.size == 0:
         y[...] = 0 if b is None else b[:, None, None]
+        return
+    if parts := _parts(w.shape[1], w.shape[2] * w.shape[3], y.dtype):
+        totals = np.zeros(y.shape) if b is None else np.zeros(y.shape) + b[:, None, None]
+        for part in parts:
+            conv2d(_channels(x, groups, part), np.ascontiguousarray(w[:, part]), None, stride, padding, dilation, groups, y)
+            totals += y
+        y[...] = totals
         return
     needed = _needed(x.shape, y.shape, w.shape, stride, padding, dilation)
     if needed is not None:
@@ -212,6 +232,15 @@ def conv2d_backward(dy, x, w, stride, padding, dilation, groups, dx, dw, db):
     geometry = (*stride, padding[0], padding[2], *dilation)
     alone = w.shape[1] == 1 and groups > 1
     plain = alone and w.shape[2:] + stride + dilation == PLAIN
+    outputs = w.reshape(groups, -1, *w.shape[1:])
+    if dx is not None and (parts := _parts(outputs.shape[1], w.shape[2] * w.shape[3], dx.dtype)):
+        totals = np.zeros(dx.shape)
+        for part in parts:
+            some = np.ascontiguousarray(outputs[:, part]).reshape(-1, *w.shape[1:])
+            conv2d_backward(_channels(dy, groups, part), x, some, stride, padding, dilation, groups, dx, None, None)
+            totals += dx
+        dx[...] = totals
+        dx = None
     if dx is not None:
         if _is_pointwise(x, w, dy, stride, padding):
             _pointwise(dy, w, w.reshape(-1), False, dx, groups, True)

@@ -6,7 +6,7 @@ kernel taps, (v, c) for all v, are one run for every pixel, and the tile reads t
 
 import numpy as np
 
-from ..numba_gemm import add_line, next_rows, pack, tile_rows
+from ..numba_gemm import next_rows, pack, tile_rows
 from ..numba_lines import fill
 from ..numba_support import helper, kernel
 from ..numba_tiles import CHUNK, TILE_ROWS, narrow_pixel_tile, pixel_tile
@@ -44,10 +44,17 @@ def _add_pixels(rows, P, Q, run, dy, x, step, jump, sums, accumulate):
 
 
 @helper
+def _add_sums(totals, sums, count):
+    """totals[i] += sums[i], in double"""
+    for i in range(count):
+        totals[i] += sums[i]
+
+
+@helper
 def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, tap, chunk, sums, totals):
     """Add one image's products for a tile of output channels, and count its chunks of pixels.
 
-    A chunk has a sum of its own, and so have CHUNK of them, whose sum joins ``totals``: float32 keeps its digits.
+    A chunk has a sum of its own, and so have CHUNK of them, whose sum joins ``totals`` in double: float32 keeps its digits.
     """
     height, length = max(1, CHUNK // Q), min(Q, CHUNK)
     for p in range(0, P, height):
@@ -61,7 +68,7 @@ def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, ta
                     _add_pixels(rows, count, columns, run, place, source, step, jump, out, chunk % CHUNK > 0)
             chunk += 1
             if chunk % CHUNK == 0:
-                add_line(totals, sums, rows * lines * taps * spaces)
+                _add_sums(totals, sums, rows * lines * taps * spaces)
     return chunk
 
 
@@ -99,7 +106,7 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
     packed = np.empty(P * Q * TILE_ROWS + size, x.dtype)
     tile_space = KH * taps * spaces
     kept = outputs + 1 if N > 1 else TILE_ROWS  # channels: what one image adds up to is placed at once
-    sums, totals = np.empty(kept * tile_space, x.dtype), np.empty(kept * tile_space, x.dtype)
+    sums, totals = np.empty(kept * tile_space, x.dtype), np.empty(kept * tile_space)
     if dy.size == 0:
         fill(pointer(dw), 0, dw.size, zero(pointer(x)))
         return
@@ -114,7 +121,8 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
                 place = i * tile_space if N > 1 else 0
                 tile, total, size_of_tile = at(pointer(sums), place), at(pointer(totals), place), tile_rows(rows) * tile_space
                 if n == 0:
-                    fill(total, 0, size_of_tile, zero(total))
+                    for t in range(size_of_tile):
+                        total[t] = 0
                 pack(at(pointer(dy), (n * O + g * outputs + i) * P * Q), P * Q, 1, rows, P * Q, tile_rows(rows), pointer(packed))
                 done = _sum_image(
                     pointer(packed), tile_rows(rows), P, Q, pointer(image), run, spaces, sw * inputs, sh * length * inputs, KH,
@@ -122,8 +130,10 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
                 )  # fmt: skip
                 if n == N - 1:
                     if done % CHUNK > 0:
-                        add_line(total, tile, size_of_tile)
+                        _add_sums(total, tile, size_of_tile)
+                    for t in range(size_of_tile):
+                        tile[t] = total[t]
                     target = at(pointer(dw), (g * outputs + i) * inputs * KH * KW)
-                    _place_weights(total, rows, tile_rows(rows), 2 * size, run, spaces, inputs, KH, taps, KW, target)
+                    _place_weights(tile, rows, tile_rows(rows), 2 * size, run, spaces, inputs, KH, taps, KW, target)
                 i += rows
             chunks = done

@@ -12,40 +12,35 @@ from ..numba_support import kernel
 from ..numba_tiles import CHUNK
 from ..numba_vectors import add, at, lanes, load_part, pointer, store_part, zeros
 
-LONGEST = 8192  # products that are added up in float32 itself, in blocks; sums of so many go into doubles
+LONGEST = 8192  # products that are added up in one go, in chunks and blocks: sums of so many join in double, or a second time
 FEW_ROWS = 4  # with fewer rows a tile is mostly empty, and packing the weights costs more than their product
 
 
 @kernel
-def _product(a, a_transposed, b, b_transposed, y, accumulate):
-    """y = or += a b"""
-    m, n = y.shape
-    k = a.shape[0] if a_transposed else a.shape[1]
-    workspace = np.empty(gemm_space(2 * lanes(pointer(y)), n, min(k, LONGEST)), y.dtype)
+def _products(a, a_transposed, b, b_transposed, y, accumulate):
+    """y[i] = or += a[i] b[i]"""
+    batch, m, n = y.shape
+    k = a.shape[1] if a_transposed else a.shape[2]
+    workspace = np.empty(gemm_space(2 * lanes(pointer(y)), n, k), y.dtype)
     a_row, a_k = (1, m) if a_transposed else (k, 1)
     b_k, b_column = (1, k) if b_transposed else (n, 1)
-    totals = np.zeros(y.shape if k > LONGEST else (0, 0))
-    for p in range(0, max(k, 1), LONGEST):
-        depth, add_to_y = min(LONGEST, k - p), accumulate and p == 0
-        gemm(
-            pointer(y),
-            n,
-            at(pointer(a), p * a_k),
-            a_row,
-            a_k,
-            at(pointer(b), p * b_k),
-            b_k,
-            b_column,
-            m,
-            n,
-            depth,
-            add_to_y,
-            workspace,
-        )
-        if k > LONGEST:
-            totals += y
-    if k > LONGEST:
-        y[...] = totals
+    totals = np.zeros(m * n if k > LONGEST else 0)
+    for i in range(batch):
+        target = at(pointer(y), i * m * n)
+        for p in range(0, max(k, 1), LONGEST):
+            left, right = at(pointer(a), i * m * k + p * a_k), at(pointer(b), i * k * n + p * b_k)
+            add_to_y, depth = accumulate and p == 0, min(LONGEST, k - p)
+            gemm(target, n, left, a_row, a_k, right, b_k, b_column, m, n, depth, add_to_y, workspace)
+            for j in range(totals.size):
+                totals[j] += target[j]
+        for j in range(totals.size):
+            target[j] = totals[j]
+            totals[j] = 0
+
+
+def _product(a, a_transposed, b, b_transposed, y, accumulate):
+    """y = or += a b"""
+    _products(a[None], a_transposed, b[None], b_transposed, y[None], accumulate)
 
 
 @kernel
@@ -57,9 +52,12 @@ def _dot_rows(x, w, b, biased, y):
         count = min(step, outputs - o)
         for n in range(x.shape[0]):
             total = zeros(pointer(y))
-            for begin in range(0, k, chunk):
-                left, right = at(pointer(x), n * k + begin), at(pointer(w), o * k + begin)
-                total = add(total, dots(min(chunk, k - begin), left, right, k, count))
+            for first in range(0, k, LONGEST):
+                part, end = zeros(pointer(y)), min(first + LONGEST, k)
+                for begin in range(first, end, chunk):
+                    left, right = at(pointer(x), n * k + begin), at(pointer(w), o * k + begin)
+                    part = add(part, dots(min(chunk, end - begin), left, right, k, count))
+                total = add(total, part)
             if biased:
                 total = add(total, load_part(pointer(b), o, count))
             store_part(pointer(y), n * outputs + o, total, count)
@@ -187,25 +185,12 @@ def linear_packed(x, panels, b, out_features, activation, y):
     linear_activated(x, w, b, activation, y)
 
 
-@kernel
-def _products(a, a_transposed, b, b_transposed, y):
-    """y[i] = a[i] b[i]"""
-    batch, m, n = y.shape
-    k = a.shape[1] if a_transposed else a.shape[2]
-    workspace = np.empty(gemm_space(2 * lanes(pointer(y)), n, k), y.dtype)
-    a_row, a_k = (1, m) if a_transposed else (k, 1)
-    b_k, b_column = (1, k) if b_transposed else (n, 1)
-    for i in range(batch):
-        left, right = at(pointer(a), i * m * k), at(pointer(b), i * k * n)
-        gemm(at(pointer(y), i * m * n), n, left, a_row, a_k, right, b_k, b_column, m, n, k, False, workspace)
-
-
 def matmul(a, b, y):
-    _products(a, False, b, False, y)
+    _products(a, False, b, False, y, False)
 
 
 def matmul_backward(dy, a, b, da, db):
     if da is not None:
-        _products(dy, False, b, True, da)
+        _products(dy, False, b, True, da, False)
     if db is not None:
-        _products(a, True, dy, False, db)
+        _products(a, True, dy, False, db, False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..numba_support import kernel
 from .numba_maxima import max_planes, scatter_planes
-from .numba_means import WIDEST, global_means, mean_planes, spread_global, spread_planes
+from .numba_means import LARGEST, WIDEST, global_means, mean_planes, spread_global, spread_planes
 from .operators import index_dtype
 
 
@@ -158,9 +158,10 @@ def _finite(y):
 
 def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, y):
     rows, columns = _strided_axes(x, y, kernel_size, stride, padding, count_include_pad, divisor_override)
-    if max(kernel_size) <= WIDEST:
+    small = max(kernel_size) <= WIDEST and kernel_size[0] * kernel_size[1] <= LARGEST
+    if small:
         mean_planes(_planes(x), kernel_size[1], stride[1], padding[1], rows, columns, _planes(y))
-    if max(kernel_size) > WIDEST or (y.dtype == np.float32 and not _finite(y.reshape(y.size))):
+    if not small or (y.dtype == np.float32 and not _finite(y.reshape(y.size))):
         _mean(_planes(x), rows, columns, _planes(y))
 
 

@@ -1,4 +1,4 @@
-"""Strided means of planes and their gradient, compiled just in time, for windows of up to WIDEST elements a side.
+"""Strided means of planes and their gradient, compiled just in time, for windows of up to LARGEST elements, WIDEST a side.
 
 A vector of windows is summed at a time, all rows before the columns where that saves work. The gradient is, for each line of the image,
 the sum of the shares of all windows that cover it, then of those that cover a column; neighbouring windows have neighbouring shares.
@@ -20,7 +20,8 @@ from ..numba_support import helper, kernel
 from ..numba_vectors import add, at, high_pairs, lanes, load, load_part, low_pairs, multiply, pointer, store, store_part, zero
 from .numba_windows import PAIRS, Columns, by_windows
 
-WIDEST = 16  # wider windows are added up in double
+WIDEST = 16  # a side: wider windows are added up in double
+LARGEST = 96  # elements: means of larger windows too, as a float32 sum of 128 equal numbers may err by 16 eps
 
 
 @helper

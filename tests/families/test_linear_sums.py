@@ -42,6 +42,29 @@ def test_constant_data(shape, value, backend):
         assert np.abs(result.astype(float) - exact).max() <= BOUND * exact
 
 
+@pytest.mark.parametrize("shape", [(30, 128, 40), (60, 256, 50), (3, 200_000, 16), (20, 60_000, 9), (1, 9000, 300)])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_equal_products_of_many_values(shape, backend, rng):
+    """How far roundings go the same way depends on the value."""
+    M, K, N = shape
+    left, right = rng.uniform(0.5, 2, M).astype(np.float32), rng.uniform(0.5, 2, N).astype(np.float32)
+    a, b = np.repeat(left[:, None], K, axis=1), np.repeat(right[None], K, axis=0)
+    exact = np.outer(left.astype(float), right) * K
+    zeros, columns, rows = np.zeros((M, N), np.float32), np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
+    with use_backend(backend):
+        results = [
+            F.linear(a, rows),
+            F.linear(a, F.pack_weight(rows)),
+            fastnn.vjp(F.linear, zeros, b)[1](a)[0],
+            fastnn.vjp(F.linear, b, zeros)[1](columns)[1],
+            *F.matmul(np.stack([a, a]), np.stack([b, b])),
+            fastnn.vjp(F.matmul, zeros, rows)[1](a)[0],
+            fastnn.vjp(F.matmul, columns, zeros)[1](b)[1],
+        ]
+    for result in results:
+        assert (np.abs(result - exact) <= BOUND * exact).all()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("rows", "columns"), [(5, 30_000), (9, 60_001), (0, 60_000)])
 def test_long_sums_with_bias_and_activation(backend, rows, columns, rng):

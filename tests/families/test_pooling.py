@@ -97,6 +97,21 @@ def test_float32_means_of_large_windows_are_accurate(rng, large):
 
 
 @every_backend
+@pytest.mark.parametrize("window", [3, 7, 10, 13, 16, 17])
+@pytest.mark.parametrize("stride", [1, 2, None])
+def test_float32_means_of_equal_numbers(rng, window, stride):
+    """Every rounding goes the same way, and how far depends on the number: each plane has another one."""
+    numbers = rng.uniform(0.5, 2, (1, 60, 1, 1)).astype(np.float32)
+    y, pullback = fastnn.vjp(F.avg_pool2d, np.broadcast_to(numbers, (1, 60, 40, 35)), kernel_size=window, stride=stride)
+    assert (np.abs(y / numbers - 1.0) <= 16 * np.finfo(np.float32).eps).all()
+    (dx,) = pullback(np.broadcast_to(numbers, y.shape))
+    shares = fastnn.vjp(F.avg_pool2d, np.ones((1, 1, 40, 35)), kernel_size=window, stride=stride)[1](
+        np.ones((1, 1, *y.shape[2:]))
+    )[0]
+    assert (np.abs(dx - numbers * shares) <= 16 * np.finfo(np.float32).eps * numbers * shares).all()
+
+
+@every_backend
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "shape", [(1, 6, 24, 24), (2, 16, 8, 8), (3, 5, 4, 32), (70, 2, 14, 6), (1, 1, 2, 2), (9, 20, 20, 10)], ids=str
