@@ -54,3 +54,20 @@ def test_sums_of_equal_products(backend, x, w, stride, rng):
     (y,) = check(FORWARD, ones, values(w, 0))
     check(BACKWARD, np.ones_like(y), ones, values(w, 1))
     check(BACKWARD, values(y.shape, 1), ones, np.ones(w, np.float32))
+
+
+@pytest.mark.parametrize(("x", "w", "stride"), SHAPES, ids=str)
+def test_bits_of_long_sums_do_not_depend_on_threads(x, w, stride, rng, shared_work):
+    geometry = (1 if x[2] == 1 else stride, stride), (0, 0, 0, 0), (1, 1), x[1] // w[1]
+    images, weights = rng.standard_normal(x).astype(np.float32), rng.standard_normal(w).astype(np.float32)
+    before, results = fastnn.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            fastnn.set_num_threads(threads)
+            (y,) = dispatch.run(FORWARD, (images, weights, None, *geometry))
+            results.append((y, *dispatch.run(BACKWARD, (y, images, weights, *geometry))))
+    finally:
+        fastnn.set_num_threads(before)
+    for others in results[1:]:
+        for one, other in zip(results[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
