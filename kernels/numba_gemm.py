@@ -11,7 +11,6 @@ from .numba_vectors import add, aligned, at, lanes, load, load_part, store, stor
 
 BLOCK_K = 384  # a panel of A of this depth (21 KiB) stays in the first cache
 BLOCK_COLUMNS = 512  # and the packed block of B (768 KiB in float32) in the second
-SUMMED = 4096  # elements of a run that are summed in vectors, before the sum is added to that of the run
 
 
 @helper
@@ -160,11 +159,11 @@ def weighted_sum(weights, step, source, stride, count, n, out, totals):
 
 @helper
 def sum_run(source, count):
-    """The sum of source[:count], in chunks, which are added up in double."""
+    """The sum of source[:count], in four vectors of CHUNK terms a lane at a time, which are added up in double."""
     size = lanes(source)
-    total = 0.0
-    for begin in range(0, count, SUMMED):
-        end = min(begin + SUMMED, count)
+    total, step = 0.0, 4 * CHUNK * size
+    for begin in range(0, count, step):
+        end = min(begin + step, count)
         a = b = c = d = zeros(source)
         j = begin
         while j + 4 * size <= end:
