@@ -4,7 +4,8 @@ The way depends on the shapes alone, never on the number of threads, and so do t
 """
 
 from cython.parallel cimport prange
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from fastnn.kernels.arrays cimport offset, real
 from fastnn.kernels.gemm cimport (
@@ -13,6 +14,10 @@ from fastnn.kernels.gemm cimport (
 from fastnn.kernels.linear.vectors cimport DOT_ROWS, DOT_SHARED, PASS_CHUNK, dots, passes
 from fastnn.kernels.parallel cimport threads_for
 from fastnn.kernels.scratch cimport scratch
+
+cdef enum:
+    LONG_ROWS = 1024  # of C whose sums are in double at a time, where they are long
+
 
 cdef inline Py_ssize_t share(Py_ssize_t length, int threads, Py_ssize_t multiple) noexcept nogil:
     """What each of the threads gets of a length, but for the last ones."""
@@ -190,25 +195,30 @@ cdef inline int multiply(
     B has any strides, and a ``pitch`` of 0; or it is packed once for all in padded panels [k][b_k] that lie ``pitch`` apart.
     A sum of 200,000 equal products would be off by 43 eps if blocks of k were all added up in float32.
     """
-    cdef Py_ssize_t p = 0, i, depth
+    cdef Py_ssize_t first = 0, p, i, rows, step, depth
     cdef double* totals
     cdef int failed = 0
     cdef bint is_long = real is float and k > MOST_DEPTH
     if not is_long or m * n == 0:
         return _multiply(c, start, a, a_row, a_k, b, b_k, b_column, pitch, m, n, k, activation)
-    totals = <double*> calloc(m * n, sizeof(double))
+    step, depth = even_part(m, LONG_ROWS), even_part(k, MOST_DEPTH)
+    totals = <double*> malloc(step * n * sizeof(double))
     if totals == NULL:
         return -1
-    depth = even_part(k, MOST_DEPTH)
-    while p < k:
-        failed |= _multiply(
-            c, <const real*> NULL if p else start, a + p * a_k, a_row, a_k, b + p * b_k, b_k, b_column, pitch,
-            m, n, min(depth, k - p), IDENTITY)
-        for i in range(m * n):
-            totals[i] += c[i]
-        p += depth
-    for i in range(m * n):
-        c[i] = <real> totals[i]
+    while first < m:
+        rows = min(step, m - first)
+        memset(totals, 0, rows * n * sizeof(double))
+        p = 0
+        while p < k:
+            failed |= _multiply(
+                c + first * n, <const real*> NULL if p else start, a + first * a_row + p * a_k, a_row, a_k, b + p * b_k, b_k, b_column,
+                pitch, rows, n, min(depth, k - p), IDENTITY)
+            for i in range(rows * n):
+                totals[i] += c[first * n + i]
+            p += depth
+        for i in range(rows * n):
+            c[first * n + i] = <real> totals[i]
+        first += rows
     free(totals)
     activate(c, n, m, n, activation)
     return failed

@@ -66,7 +66,7 @@ def test_equal_products_of_many_values(shape, backend, rng):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("rows", "columns"), [(5, 30_000), (9, 60_001), (0, 60_000)])
+@pytest.mark.parametrize(("rows", "columns"), [(5, 30_000), (9, 60_001), (0, 60_000), (2050, 9000)])
 def test_long_sums_with_bias_and_activation(backend, rows, columns, rng):
     """Parts of a long sum take the bias once, and the activation at their end; a packed weight the same."""
     x, w, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((rows, columns), (40, columns), 40))
