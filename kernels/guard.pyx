@@ -1,5 +1,7 @@
 """The lock of a plan."""
 
+from time import sleep
+
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport (
     PyThread_allocate_lock, PyThread_free_lock, PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock)
@@ -7,11 +9,17 @@ from cpython.pythread cimport (
 cdef extern from "pythread.h" nogil:
     int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interrupted)
 
+cdef enum:
+    NAPS = 50  # at most, while a thread lets another one wake up and go first
+
+NAP = 2e-5  # s
+
 
 cdef class Guard:
     """A lock that compiled code takes, or finds taken, by looking at a flag. Not reentrant.
 
-    The flag changes only under the GIL. Who waits for it sleeps on a lock, which is released as often as somebody may wait.
+    The flag changes only under the GIL. Who waits for it sleeps on a lock, which is released as often as somebody may wait. Who has waited
+    goes first: a thread that calls a plan again and again would have taken the flag once more before the other one has the GIL.
     """
 
     def __cinit__(self):
@@ -26,19 +34,24 @@ cdef class Guard:
     def __enter__(self):
         if self.taken and self.owner == PyThread_get_thread_ident():
             raise ValueError("a plan was called by its own model, loss or optimiser")
-        while not self.take():
+        cdef int naps = 0
+        while self.waiting > 0 and not self.taken and naps < NAPS:
+            sleep(NAP)
+            naps += 1
+        while self.taken:
             self.waiting += 1
             with nogil:
                 PyThread_acquire_lock_timed(self.awake, 100_000, 0)
             self.waiting -= 1
             PyErr_CheckSignals()
+        self.taken, self.owner = True, PyThread_get_thread_ident()
 
     def __exit__(self, *exception):
         self.release()
 
     cdef bint take(self) noexcept:
-        """Whether nobody held it; then the caller does."""
-        if self.taken:
+        """Whether nobody held it, or waits for it; then the caller does."""
+        if self.taken or self.waiting > 0:
             return False
         self.taken = True
         self.owner = PyThread_get_thread_ident()

@@ -238,6 +238,22 @@ def test_a_child_born_while_a_plan_runs_can_use_it():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_a_thread_that_predicts_all_the_time_lets_others_predict():
+    plan, x, ends = fastnn.compile(nn.Linear(512, 512)), np.ones((64, 512), np.float32), threading.Event()
+    expected, found = plan.predict(x), []
+    busy = threading.Thread(target=lambda: [plan.predict(x) for _ in iter(ends.is_set, True)])
+    other = threading.Thread(target=lambda: found.extend(np.array_equal(plan.predict(x), expected) for _ in range(50)))
+    busy.start()
+    other.start()
+    try:
+        other.join(timeout=60)  # it would have waited until the other thread ends
+        assert not other.is_alive() and found == [True] * 50
+    finally:
+        ends.set()
+        busy.join()
+        other.join()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_child_born_during_a_prediction_predicts_from_its_own_input():
     plan = fastnn.compile(nn.Sequential(*[nn.Linear(512, 512) for _ in range(4)]))
