@@ -93,6 +93,7 @@ class Race(Generic[Name]):
         self._least = max(_SAMPLE, _STEPS * clock_step(clock))
         self._calls: dict[Name, int] = {}
         self._samples: dict[Name, list[list[float]]] = {name: [] for name in functions}  # by round, the seconds of each stage
+        self._turns = Random(0)  # draws the order of each round, on from one run to the next
         self._fastest = float("inf")  # seconds of the shortest call of all; whether to warm up must be one decision for all
 
     def run(self, budget: float = 1.0, rounds: int = 7) -> None:
@@ -109,9 +110,9 @@ class Race(Generic[Name]):
                     self._fastest = min(self._fastest, seconds)
             names = list(self._functions)
             end = self._clock() + budget
-            done, turns = 0, Random(0)
+            done = 0
             while done < rounds or self._clock() < end:
-                turns.shuffle(names)
+                self._turns.shuffle(names)
                 for name in names:
                     self._sample(name)
                 done += 1

@@ -197,15 +197,23 @@ def test_interleaved_takes_turns_without_the_garbage_collector():
     assert not any(enabled for _, enabled in order) and gc.isenabled()
     assert {timing.samples for timing in times.values()} == {4} and list(times) == ["a", "b", "c"]
     turns = "".join(name for name, _ in order)
-    assert (
-        set(turns[:9]) == set("abc") and turns[-24::2] == turns[-23::2]
-    )  # how many calls make a sample, then each once to warm up
+    assert set(turns[:9]) == set("abc"), "how many calls make a sample"
+    assert turns[-24::2] == turns[-23::2], "each once to warm up"
     rounds = [turns[i : i + 6 : 2] for i in range(len(turns) - 24, len(turns), 6)]
     assert all(set(names) == set("abc") for names in rounds)
     followers = {pair for names in rounds for pair in (names[:2], names[1:])}
     assert len(followers) > 3  # not the same two, however the round begins
     for timing in times.values():
         assert timing.calls == 1 and timing.seconds >= 1e-3 and timing.spread >= 0
+
+
+def test_runs_of_a_race_go_on_drawing_the_order_of_their_rounds():
+    order = []
+    race = Race({name: lambda name=name: order.append(name) or sleep(1e-3) for name in "abcdef"})
+    race.run(budget=0.0, rounds=1)
+    before = len(order)
+    race.run(budget=0.0, rounds=1)
+    assert order[before:] != order[before - len(order[before:]) : before]
 
 
 def test_interleaved_counts_short_calls_in_many():
