@@ -70,7 +70,8 @@ cdef bint fits(const Geometry* g, int task, int how) noexcept nogil:
     if how == DEPTHWISE:
         return depthwise_fits(g)
     if how == POINTWISE:
-        return pointwise_fits(g, task == WEIGHT_GRADIENT) and (task == WEIGHT_GRADIENT or channels <= LONGEST)
+        # Parts of LONGEST products have sums of their own.
+        return pointwise_fits(g, task == WEIGHT_GRADIENT) and (task == WEIGHT_GRADIENT or channels <= 8 * LONGEST)
     if how == WINOGRAD or how == WINOGRAD_FAST:
         if how == WINOGRAD_FAST and g.dh * g.dw > 1:
             return False

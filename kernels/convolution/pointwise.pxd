@@ -65,6 +65,19 @@ cdef inline void pack_columns(const real* x, const Columns* s, Py_ssize_t first,
         j += run
 
 
+cdef inline void sum_parts(
+    const real* w, const real* panel, const real* start, real* y, Py_ssize_t y_row, const Columns* s, Py_ssize_t rows, Py_ssize_t columns
+) noexcept nogil:
+    """y = start + w x of one tile, in parts of up to LONGEST products, which have sums of their own."""
+    cdef Py_ssize_t depth = even_part(max(s.C, <Py_ssize_t> 1), LONGEST), p = depth
+    tile(rows, columns, min(depth, s.C), w, s.w_row, s.w_channel, panel, s.width, y, y_row, start, s.width)
+    while p < s.C:
+        tile(
+            rows, columns, min(depth, s.C - p), w + p * s.w_channel, s.w_row, s.w_channel, panel + p * s.width, s.width,
+            y, y_row, y, y_row)
+        p += depth
+
+
 cdef inline void compute_tile(
     const real* w, const real* panel, const real* start, real* y, const Columns* s, Py_ssize_t rows, Py_ssize_t first,
     Py_ssize_t columns,
@@ -74,9 +87,9 @@ cdef inline void compute_tile(
     cdef real[TILE_ELEMENTS] part
     y += first // s.pixels * s.y_image
     if at + columns <= s.pixels:
-        tile(rows, columns, s.C, w, s.w_row, s.w_channel, panel, s.width, y + at, s.pixels, start, s.width)
+        sum_parts(w, panel, start, y + at, s.pixels, s, rows, columns)
         return
-    tile(rows, columns, s.C, w, s.w_row, s.w_channel, panel, s.width, part, s.width, start, s.width)
+    sum_parts(w, panel, start, part, s.width, s, rows, columns)
     while done < columns:
         many = min(s.pixels - at, columns - done)
         for r in range(rows):
