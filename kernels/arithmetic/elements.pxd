@@ -80,9 +80,15 @@ cdef inline void unary(int operation, const real* x, real* y, Py_ssize_t n) noex
 
 
 cdef inline void clamp(const real* x, real* y, Py_ssize_t n, real low, real high) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = _smaller(_greater(x[i], low), high)
+    """In two loops over a block: one was not vectorized, and took 30 times as long."""
+    cdef Py_ssize_t first = 0, end, i
+    while first < n:
+        end = min(first + BLOCK, n)
+        for i in range(first, end):
+            y[i] = _greater(x[i], low)
+        for i in range(first, end):
+            y[i] = _smaller(y[i], high)
+        first = end
 
 
 cdef inline void clamp_backward(const real* dy, const real* x, real* dx, Py_ssize_t n, real low, real high) noexcept nogil:
