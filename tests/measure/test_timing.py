@@ -222,6 +222,13 @@ def test_interleaved_counts_short_calls_in_many():
     assert times["nothing"].seconds < 1e-6 < times["sum"].seconds < 1e-3
 
 
+def test_a_race_keeps_to_its_budget():
+    world = World()
+    race = Race({"own": world.work(0.01)}, world.clock, lambda: 0.0, lambda: world.now)
+    race.run(budget=0.2, rounds=1)
+    assert 0.2 <= world.now < 2
+
+
 def test_interleaved_uses_its_budget_and_leaves_the_collector_as_it_was():
     gc.disable()
     try:
