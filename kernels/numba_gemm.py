@@ -139,6 +139,13 @@ def add_line(out, line, n):
 
 
 @helper
+def add_sums(totals, sums, count):
+    """totals[i] += sums[i], in double"""
+    for i in range(count):
+        totals[i] += sums[i]
+
+
+@helper
 def weighted_sum(weights, step, source, stride, count, n, out, totals):
     """out[j] = the sum over i < count of weights[i * step] source[i * stride + j], in chunks of i, which are added up in double.
 
@@ -151,8 +158,7 @@ def weighted_sum(weights, step, source, stride, count, n, out, totals):
         end = min(begin + CHUNK, count)
         for i in range(begin, end, GROUP):
             weigh_rows(min(GROUP, end - i), n, at(weights, i * step), step, at(source, i * stride), stride, out, i > begin)
-        for j in range(n):
-            totals[j] += out[j]
+        add_sums(totals, out, n)
     for j in range(n):
         out[j] = totals[j]
 

@@ -6,7 +6,7 @@ kernel taps, (v, c) for all v, are one run for every pixel, and the tile reads t
 
 import numpy as np
 
-from ..numba_gemm import next_rows, pack, tile_rows
+from ..numba_gemm import add_sums, next_rows, pack, tile_rows
 from ..numba_lines import fill
 from ..numba_support import helper, kernel
 from ..numba_tiles import CHUNK, TILE_ROWS, narrow_pixel_tile, pixel_tile
@@ -44,13 +44,6 @@ def _add_pixels(rows, P, Q, run, dy, x, step, jump, sums, accumulate):
 
 
 @helper
-def _add_sums(totals, sums, count):
-    """totals[i] += sums[i], in double"""
-    for i in range(count):
-        totals[i] += sums[i]
-
-
-@helper
 def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, tap, chunk, sums, totals):
     """Add one image's products for a tile of output channels, and count its chunks of pixels.
 
@@ -68,7 +61,7 @@ def _sum_image(dy, rows, P, Q, x, run, spaces, step, jump, lines, line, taps, ta
                     _add_pixels(rows, count, columns, run, place, source, step, jump, out, chunk % CHUNK > 0)
             chunk += 1
             if chunk % CHUNK == 0:
-                _add_sums(totals, sums, rows * lines * taps * spaces)
+                add_sums(totals, sums, rows * lines * taps * spaces)
     return chunk
 
 
@@ -130,7 +123,7 @@ def weight_gradient(dy, x, dw, sh, sw, top, left, dilation_h, dilation_w, groups
                 )  # fmt: skip
                 if n == N - 1:
                     if done % CHUNK > 0:
-                        _add_sums(total, tile, size_of_tile)
+                        add_sums(total, tile, size_of_tile)
                     for t in range(size_of_tile):
                         tile[t] = total[t]
                     target = at(pointer(dw), (g * outputs + i) * inputs * KH * KW)

@@ -6,7 +6,7 @@ One jitted product serves every transposition of its operands, so that it is com
 import numpy as np
 
 from ..elementary_numba import sigmoid, tanh
-from ..numba_gemm import gemm, gemm_space, weighted_sum
+from ..numba_gemm import add_sums, gemm, gemm_space, weighted_sum
 from ..numba_rows import DOTS, dots
 from ..numba_support import kernel
 from ..numba_tiles import CHUNK
@@ -31,8 +31,7 @@ def _products(a, a_transposed, b, b_transposed, y, accumulate):
             left, right = at(pointer(a), i * m * k + p * a_k), at(pointer(b), i * k * n + p * b_k)
             add_to_y, depth = accumulate and p == 0, min(LONGEST, k - p)
             gemm(target, n, left, a_row, a_k, right, b_k, b_column, m, n, depth, add_to_y, workspace)
-            for j in range(totals.size):
-                totals[j] += target[j]
+            add_sums(pointer(totals), target, totals.size)
         for j in range(totals.size):
             target[j] = totals[j]
             totals[j] = 0
